@@ -1,0 +1,20 @@
+"""Evaluation of weakly supervised object localization: exact protocols, honest thresholds. Numpy in, numbers out."""
+
+from .boxes import box_iou
+from .constant_boxes import ConstantBoxes
+from .evaluator import LocalizationEvaluator
+from .protocols import PROTOCOLS, get_protocol
+from .records import IOU_THRESHOLDS, LocalizationRecord, sweep_iou
+from .view import View
+
+__all__ = [
+    "IOU_THRESHOLDS",
+    "PROTOCOLS",
+    "ConstantBoxes",
+    "LocalizationEvaluator",
+    "LocalizationRecord",
+    "View",
+    "box_iou",
+    "get_protocol",
+    "sweep_iou",
+]

@@ -1,0 +1,283 @@
+"""The evaluator: maps in, records kept, metrics out. It knows no model and no dataset reader."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .pixels import check_mask
+from .protocols import get_protocol
+from .records import (
+    IOU_THRESHOLDS,
+    LocalizationRecord,
+    box_accuracy_curves,
+    class_is_in_top,
+    classification_metrics,
+    make_record,
+    pooled_pixel_metrics,
+    sweep_iou,
+)
+from .view import View
+
+PIXEL_THRESHOLDS = np.arange(0, 1, 0.001)
+"""Thresholds of PxAP and pIoU when none are given, under both protocols (wsolevaluation evaluation.py:399)."""
+
+
+def check_thresholds(thresholds: Sequence[float]) -> np.ndarray:
+    """`thresholds` as float64 (T,).
+
+    Raises:
+        ValueError: not an ascending, non-empty list of numbers in [0, 1].
+    """
+    array = np.asarray(thresholds, dtype=np.float64)
+    ascending = array.ndim == 1 and array.size > 0 and (np.diff(array) > 0).all()
+    if not (ascending and array[0] >= 0 and array[-1] <= 1):
+        raise ValueError(f"thresholds are {thresholds!r}; expected an ascending, non-empty list of numbers in [0, 1].")
+    return array
+
+
+class LocalizationEvaluator:
+    """Reduces localization maps to per-image records as they come, and records to metrics.
+
+    The memory it needs grows by a record per image (0.5 to 3 kB without masks, some 4 kB more with), not by a map.
+
+    Args:
+        protocol: "sat" or "wsolevaluation", see `protocols.py`.
+        view: what the model saw of each image.
+        thresholds: ascending, in [0, 1]; the sweep of boxes and of pixel metrics. None: the protocol's own sweep of
+            boxes (`sat` 0.05 ... 0.95 by 0.05, `wsolevaluation` 0 ... 0.999 by 0.001), `PIXEL_THRESHOLDS` for masks.
+
+    Attributes:
+        records: list of `LocalizationRecord`, one per image.
+        thresholds: float64 (T,), the sweep.
+
+    Raises:
+        ValueError: an unknown protocol, or thresholds that are not ascending in [0, 1].
+    """
+
+    def __init__(self, protocol: str = "sat", view: View | None = None, thresholds: Sequence[float] | None = None):
+        self.protocol = get_protocol(protocol)
+        self.view = View() if view is None else view
+        self.thresholds = check_thresholds(self.protocol.default_thresholds if thresholds is None else thresholds)
+        self.pixel_thresholds = PIXEL_THRESHOLDS if thresholds is None else self.thresholds
+        self._records: dict[str, LocalizationRecord] = {}
+
+    @property
+    def records(self) -> list[LocalizationRecord]:
+        return list(self._records.values())
+
+    def update(
+        self,
+        image_ids: Sequence[str],
+        localization_maps: Sequence[np.ndarray] | np.ndarray,
+        top5: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        boxes: Sequence[np.ndarray] | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+        masks: Sequence[np.ndarray | None] | None = None,
+    ) -> None:
+        """Add a batch of B images. An image that is already there is skipped (samplers repeat images to fill a batch).
+
+        Args:
+            image_ids: B unique names.
+            localization_maps: B float maps (h, w) of any size, high on the object; the protocol normalizes them.
+            top5: int (B, K), predicted classes, best first; K up to 5 is used. None: no classification metrics.
+            labels: int (B,), ground-truth classes; needed with `top5`.
+            boxes: B arrays (n, 4), `[x_min, y_min, x_max, y_max]` in pixels of the original image, half-open. The
+                protocols scale the numbers of the annotation files, so a reader should not have added 1 to them.
+                None: no box metrics.
+            sizes: B (height, width) of the original images; needed with `boxes` and `masks`.
+            masks: B uint8 (H, W) of the original size, 0 background, 1 object, 255 ignore; None where there is none.
+
+        Raises:
+            ValueError: lists of different lengths, or an image (which is named) without boxes and mask, with boxes or
+                a map that the protocol rejects, with a mask of another size, or repeated with other ground truth.
+        """
+        count = len(image_ids)
+        columns = {"localization_maps": localization_maps, "top5": top5, "labels": labels}
+        columns |= {"boxes": boxes, "sizes": sizes, "masks": masks}
+        for name, column in columns.items():
+            if column is not None and len(column) != count:
+                raise ValueError(f"{name} has {len(column)} entries for {count} image_ids; expected one per image.")
+        if (boxes is not None or masks is not None) and sizes is None:
+            raise ValueError("boxes or masks came without sizes; give the (height, width) of every original image.")
+        if (top5 is None) != (labels is None):
+            raise ValueError("top5 and labels belong together; give both, or neither.")
+        for index, image_id in enumerate(image_ids):
+            row = {name: None if column is None else column[index] for name, column in columns.items()}
+            try:
+                record = self._record(image_id, boxes_expected=boxes is not None, **row)
+            except ValueError as error:
+                raise ValueError(f"Image {image_id!r}: {error}") from error
+            self._add(record)
+
+    def _record(self, image_id, *, boxes_expected, localization_maps, top5, labels, boxes, sizes, masks):
+        size = None if sizes is None else (int(sizes[0]), int(sizes[1]))
+        ground_truth = mask = None
+        if masks is not None:
+            mask = self.view.mask(check_mask(masks, size))
+        if boxes is not None and len(boxes):
+            ground_truth = self.protocol.ground_truth(_check_boxes(boxes), size, self.view)
+        elif boxes_expected and mask is None:
+            raise ValueError(
+                "it has no ground-truth box and no mask. Leave it out, or give boxes=None for all images."
+            )
+        return make_record(
+            self.protocol,
+            self.thresholds,
+            self.protocol.view_map(localization_maps, self.view.size),
+            image_id=image_id,
+            ground_truth=ground_truth,
+            mask=mask,
+            pixel_thresholds=self.pixel_thresholds,
+            label=None if labels is None else int(labels),
+            top5=None if top5 is None else np.asarray(top5).ravel()[:5],
+            image_size=size,
+            map_problem=_map_problem(np.asarray(localization_maps)),
+        )
+
+    def extend(self, records: Iterable[LocalizationRecord]) -> None:
+        """Add records of other processes or of a saved run; an image that is already there is not counted twice.
+
+        Raises:
+            ValueError: a record of another protocol, view or sweep, or of a known image with other ground truth.
+        """
+        for record in records:
+            image_id, sweep = record["image_id"], record["repeats"]
+            came = (record["protocol"], record["view_size"], None if sweep is None else int(sweep.sum()))
+            expected = (self.protocol.name, self.view.size, None if sweep is None else self.thresholds.size)
+            if came != expected:
+                raise ValueError(
+                    f"Image {image_id!r}: the record was made with (protocol, view size, number of thresholds) {came}; "
+                    f"this evaluator has {expected}. Make both with the same settings."
+                )
+            self._add(record)
+
+    def _add(self, record: LocalizationRecord) -> None:
+        known = self._records.setdefault(record["image_id"], record)
+        if known is record:
+            return
+        same_boxes = np.array_equal(known["ground_truth"], record["ground_truth"])
+        if known["label"] != record["label"] or not same_boxes:
+            raise ValueError(
+                f"Image {record['image_id']!r} came twice with different ground truth; image_ids have to be unique."
+            )
+
+    def select_threshold(self) -> float:
+        """The threshold of the sweep with the best GT-known Loc.
+
+        Neighbouring thresholds often tie. The longest run of best thresholds is taken (the first of equal runs), and
+        its middle (the lower of two), the value with most room for change on both sides.
+
+        Raises:
+            ValueError: no records, or an image without ground-truth boxes.
+        """
+        self._require_boxes()
+        accuracy = box_accuracy_curves(self._records.values(), self.thresholds.size)[0][IOU_THRESHOLDS.index(0.5)]
+        edges = np.diff(np.concatenate([[0], accuracy == accuracy.max(), [0]]))
+        starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+        longest = np.argmax(ends - starts)
+        return float(self.thresholds[(starts[longest] + ends[longest] - 1) // 2])
+
+    def compute(self, threshold: float | None) -> dict[str, float]:
+        """All metrics that the ground truth allows, as fractions in [0, 1].
+
+        - with classes: `top1_cls`, `top5_cls`;
+        - with boxes, at `threshold`: `gt_known_loc` (overlap >= 0.5), `top1_loc`, `top5_loc` (and the class among the
+          best 1, 5), `box_acc_30`, `box_acc_50`, `box_acc_70`, of the one box of the protocol;
+        - with boxes, over the sweep: `max_box_acc` (maximum over thresholds of the accuracy at 0.5 of the one box) and
+          `max_box_acc_v2` (mean over 0.3, 0.5, 0.7 of the maximum, each at its own threshold; under `wsolevaluation`
+          of the best of all contours, under `sat` of the same one box, as that protocol predicts one);
+        - with masks: `pxap`, `piou`, pooled over all pixels.
+
+        What the authors of SAT print as MaxBoxAccV2 is the mean of `box_acc_30`, `_50`, `_70`: one shared threshold.
+
+        Args:
+            threshold: one of `thresholds`. None: leave out what depends on it.
+
+        Raises:
+            ValueError: no records, a threshold outside the sweep, or ground truth on some images only.
+        """
+        self._require_records()
+        records = self.records
+        self._warn_of_problems(records)
+        metrics = {}
+        has_classes = self._on_all("top5", "predicted classes")
+        if has_classes:
+            metrics |= classification_metrics(records)
+        if self._on_all("ground_truth", "ground-truth boxes"):
+            if threshold is not None:
+                overlap = self.iou(threshold)
+                metrics["gt_known_loc"] = float(np.mean(overlap >= 0.5))
+                for k in (1, 5) if has_classes else ():
+                    right_class = np.array([class_is_in_top(record, k) for record in records])
+                    metrics[f"top{k}_loc"] = float(np.mean((overlap >= 0.5) & right_class))
+                metrics |= {
+                    f"box_acc_{round(100 * level)}": float(np.mean(overlap >= level)) for level in IOU_THRESHOLDS
+                }
+            one, best = box_accuracy_curves(records, self.thresholds.size)
+            metrics["max_box_acc"] = float(one[IOU_THRESHOLDS.index(0.5)].max())
+            metrics["max_box_acc_v2"] = float(best.max(axis=1).mean())
+        if any(record["foreground"] is not None for record in records):
+            metrics |= pooled_pixel_metrics(records)
+        return metrics
+
+    def iou(self, threshold: float) -> np.ndarray:
+        """Overlap of the one box at `threshold` with the closest ground-truth box: float64 (N,), in the order of `records`."""
+        self._require_boxes()
+        index = self._threshold_index(threshold)
+        return np.array([sweep_iou(record)[index] for record in self._records.values()])
+
+    def _threshold_index(self, threshold: float) -> int:
+        distance = np.abs(self.thresholds - threshold)
+        index = int(distance.argmin())
+        if not distance[index] < 1e-9:
+            raise ValueError(
+                f"threshold {threshold} is not in the sweep of {self.thresholds.size} thresholds from "
+                f"{self.thresholds[0]:g} to {self.thresholds[-1]:g}; the nearest is {self.thresholds[index]:g}. "
+                f"Construct the evaluator with thresholds that include {threshold}."
+            )
+        return index
+
+    def _require_records(self) -> None:
+        if not self._records:
+            raise ValueError("There is no image to evaluate: call update(...) or extend(...) first.")
+
+    def _require_boxes(self) -> None:
+        self._require_records()
+        if not self._on_all("ground_truth", "ground-truth boxes"):
+            raise ValueError("No image has a ground-truth box; give `boxes` to update(...).")
+
+    def _on_all(self, key: str, words: str) -> bool:
+        """Whether `key` is known of all records, False if of none."""
+        missing = [image_id for image_id, record in self._records.items() if record[key] is None]
+        if 0 < len(missing) < len(self._records):
+            raise ValueError(
+                f"{len(missing)} of {len(self._records)} images have no {words}, image {missing[0]!r} first; "
+                "evaluate them apart from the others."
+            )
+        return not missing
+
+    def _warn_of_problems(self, records: Sequence[LocalizationRecord]) -> None:
+        problems = [(record["image_id"], record["map_problem"]) for record in records if record["map_problem"]]
+        if problems:
+            warnings.warn(
+                f"{len(problems)} of {len(records)} maps are constant or not finite (image {problems[0][0]!r}: "
+                f"{problems[0][1]}); the {self.protocol.name!r} protocol scores them all the same, as its code does.",
+                stacklevel=3,
+            )
+
+
+def _check_boxes(boxes: np.ndarray) -> np.ndarray:
+    boxes = np.asarray(boxes, dtype=np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        raise ValueError(
+            f"its boxes have shape {boxes.shape}; expected finite numbers, (n, 4) [x_min, y_min, x_max, y_max] in pixels."
+        )
+    return boxes
+
+
+def _map_problem(localization_map: np.ndarray) -> str | None:
+    if not np.isfinite(localization_map).all():
+        return "not finite"
+    return "constant" if localization_map.min() == localization_map.max() else None
