@@ -1,0 +1,211 @@
+"""Other people's checkpoints -> a folder that `from_pretrained` loads: the authors' SAT, timm's DeiT, transformers' ViT."""
+
+import pickle
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..configuration_sat import SATConfig
+from ..image_processing_sat import SATImageProcessor
+from ..modeling_sat import SATForWeaklySupervisedLocalization
+
+
+# timm's names, which the authors' SAT shares (`Model/SAT.py:37-88`), and ours.
+_NAMES = {
+    r"^cls_token$": "vit.embeddings.cls_token",
+    r"^loc_token$": "vit.embeddings.spatial_token",
+    r"^loc_embed$": "vit.embeddings.spatial_position_embedding",
+    r"^pos_embed$": "vit.embeddings.position_embeddings",
+    r"^patch_embed\.proj\.": "vit.embeddings.patch_embeddings.projection.",
+    r"^blocks\.(\d+)\.norm1\.": r"vit.layers.\1.layernorm_before.",
+    r"^blocks\.(\d+)\.norm2\.": r"vit.layers.\1.layernorm_after.",
+    r"^blocks\.(\d+)\.attn\.proj\.": r"vit.layers.\1.attention.o_proj.",
+    r"^blocks\.(\d+)\.mlp\.": r"vit.layers.\1.mlp.",
+    r"^norm\.": "vit.layernorm.",
+}
+_FUSED_QKV = re.compile(r"^blocks\.(\d+)\.attn\.qkv\.(weight|bias)$")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or does not fit, said in a sentence."""
+
+
+@dataclass
+class Conversion:
+    """What became of a checkpoint.
+
+    Args:
+        model: the converted model.
+        new: names of our parameters that the checkpoint does not have; they hold their initial values.
+        left_out: names in the checkpoint that have no place in the model.
+        threshold: the localization threshold in [0, 1] that the authors' training saved, if any.
+    """
+
+    model: SATForWeaklySupervisedLocalization
+    new: list[str]
+    left_out: list[str]
+    threshold: float | None = None
+
+    def __str__(self) -> str:
+        parts = {"New, at their initial values": self.new, "In the checkpoint but left out": self.left_out}
+        lines = [f"{title}: {', '.join(names) if names else 'none'}." for title, names in parts.items()]
+        if self.threshold is not None:
+            lines.append(f"Localization threshold of the checkpoint: {self.threshold}.")
+        return "\n".join(lines)
+
+
+@dataclass
+class _Checkpoint:
+    state_dict: dict[str, torch.Tensor]
+    threshold: float | None = None
+    left_out: list[str] = field(default_factory=list)
+
+
+def convert_checkpoint(
+    checkpoint: str, source: str, output_dir: str | None = None, num_labels: int | None = None, **config
+) -> Conversion:
+    """Converts a checkpoint and, with `output_dir`, saves model, processor and code there.
+
+    Args:
+        checkpoint: a `.safetensors`, `.pth` or `.pth.tar` file for `sat` and `timm` (pickles are read with
+            `weights_only=True`); a folder or Hub id for `vit`.
+        source: `"sat"` (the authors' files), `"timm"` (DeiT and ViT under timm's names) or `"vit"` (ViT or DeiT
+            image classification of transformers).
+        output_dir: folder to write, made if missing.
+        num_labels: classes of the new head; default: as many as the checkpoint's own head.
+        config: fields of `SATConfig` that the checkpoint does not tell, e.g. `classifier`, `area_target`,
+            `num_attention_heads` (default: hidden_size / 64, as in every DeiT).
+
+    Raises:
+        CheckpointError: the file is missing or unreadable, or it fits nothing of a ViT.
+    """
+    if source == "vit":
+        conversion = _convert_transformers(checkpoint, num_labels, config)
+    elif source in ("sat", "timm"):
+        conversion = _convert_timm_names(checkpoint, source, num_labels, config)
+    else:
+        raise CheckpointError(f"source is {source!r}; choose 'sat', 'timm' or 'vit'.")
+    if output_dir is not None:
+        conversion.model.save_pretrained(output_dir)
+        height, width = conversion.model.vit.embeddings.image_size
+        threshold = {} if conversion.threshold is None else {"localization_threshold": conversion.threshold}
+        SATImageProcessor(size={"height": height, "width": width}, **threshold).save_pretrained(output_dir)
+    return conversion
+
+
+def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict) -> Conversion:
+    if num_labels is not None:
+        config = {**config, "num_labels": num_labels}
+    try:
+        model, loading = SATForWeaklySupervisedLocalization.from_pretrained(
+            checkpoint, output_loading_info=True, **config
+        )
+    except OSError as error:
+        raise CheckpointError(f"{checkpoint} is not a checkpoint of transformers: {error}") from error
+    new = sorted(loading["missing_keys"])
+    if any(re.match(r"vit\.(layers|layernorm|embeddings\.patch)", name) for name in new):
+        raise CheckpointError(f"{checkpoint} fits no ViT: it lacks {', '.join(new[:5])} and {len(new[5:])} more.")
+    left_out = ["classifier"] if hasattr(model, "patch_classifier") else []
+    return Conversion(model, new, left_out + sorted(loading["unexpected_keys"]))
+
+
+def _convert_timm_names(checkpoint: str, source: str, num_labels: int | None, config: dict) -> Conversion:
+    read = _read(Path(checkpoint))
+    head = read.state_dict.get("head.weight")
+    shape_error = _shape_error(checkpoint, source, read.state_dict)
+    if shape_error:
+        raise CheckpointError(shape_error)
+
+    positions, patches = read.state_dict["pos_embed"], read.state_dict["patch_embed.proj.weight"]
+    if "dist_token" in read.state_dict:
+        # A distilled DeiT: class token, distillation token, patches. SAT has no place for the second.
+        positions = read.state_dict["pos_embed"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
+    hidden_size = positions.shape[2]
+    patch_size = tuple(patches.shape[2:])
+    if num_labels is None:
+        num_labels = len(head) if head is not None else 1000
+    sat_config = SATConfig(
+        **{
+            "hidden_size": hidden_size,
+            "num_hidden_layers": 1 + max(int(name.split(".")[1]) for name in read.state_dict if name[:7] == "blocks."),
+            "num_attention_heads": max(hidden_size // 64, 1),
+            "intermediate_size": len(read.state_dict["blocks.0.mlp.fc1.weight"]),
+            "qkv_bias": "blocks.0.attn.qkv.bias" in read.state_dict,
+            "patch_size": patch_size[0] if patch_size[0] == patch_size[1] else patch_size,
+            "image_size": int((positions.shape[1] - 1) ** 0.5) * patch_size[0],
+            "num_channels": patches.shape[1],
+            "num_labels": num_labels,
+            **config,
+        }
+    )
+    model = SATForWeaklySupervisedLocalization(sat_config)
+    own = model.state_dict()
+    converted, left_out = {}, list(read.left_out)
+    for name, weight in read.state_dict.items():
+        renamed = _rename(name, weight, model)
+        if any(key not in own or own[key].shape != value.shape for key, value in renamed.items()) or not renamed:
+            left_out.append(name)
+        else:
+            converted |= renamed
+    new = sorted(own.keys() - converted.keys())
+    if source == "sat":
+        if new and not (num_labels != len(head) and all(name.startswith("patch_classifier") for name in new)):
+            raise CheckpointError(f"{checkpoint} is no whole SAT checkpoint: it lacks {', '.join(new[:5])}.")
+    elif any(not re.search(r"classifier|spatial_", name) for name in new):
+        raise CheckpointError(f"{checkpoint} does not fill a ViT: {', '.join(new[:5])} would stay random.")
+    model.load_state_dict(converted, strict=False)
+    return Conversion(model.eval(), new, left_out, read.threshold)
+
+
+def _rename(name: str, weight: torch.Tensor, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Our name(s) and weight(s) for one of timm's, none where SAT has no use for it."""
+    if match := _FUSED_QKV.match(name):
+        prefix = f"vit.layers.{match[1]}.attention"
+        return {f"{prefix}.{part}_proj.{match[2]}": piece for part, piece in zip("qkv", weight.chunk(3))}
+    if name in ("head.weight", "head.bias"):
+        head = "patch_classifier" if hasattr(model, "patch_classifier") else "classifier"
+        return {name.replace("head", head): weight}
+    for pattern, replacement in _NAMES.items():
+        if re.match(pattern, name):
+            return {re.sub(pattern, replacement, name): weight}
+    return {}
+
+
+def _shape_error(checkpoint: str, source: str, state_dict: dict) -> str | None:
+    """Why these weights are not what `source` says, or `None`."""
+    needed = ["pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"]
+    needed += ["loc_token", "loc_embed", "head.weight"] if source == "sat" else []
+    missing = [name for name in needed if name not in state_dict]
+    if missing:
+        return (
+            f"{checkpoint} has no {', '.join(missing)}, which a {source} checkpoint has; it holds "
+            f"{', '.join(list(state_dict)[:4]) or 'nothing'} … Is it of another architecture, or another source?"
+        )
+    return None
+
+
+def _read(path: Path) -> _Checkpoint:
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}. Give the path of a .safetensors, .pth or .pth.tar file.")
+    try:
+        if path.suffix == ".safetensors":
+            return _Checkpoint(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: {reason} Pickles are read with weights_only=True, which runs "
+            "no code; a file that needs more than tensors and numbers has to be re-saved by whoever trusts it."
+        ) from error
+    threshold = None
+    if isinstance(content, dict) and isinstance(content.get("model", content.get("state_dict")), dict):
+        threshold = content.get("best_thr")
+        content = content.get("model", content.get("state_dict"))
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise CheckpointError(f"{path} holds no state dict (names and tensors), nor one under 'model'.")
+    state_dict = {name.removeprefix("module."): weight for name, weight in content.items()}
+    return _Checkpoint(state_dict, None if threshold is None else float(threshold))

@@ -1,0 +1,50 @@
+"""Any image that Pillow opens, as the upright RGB image that a person sees."""
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def to_upright_rgb(image: Image.Image) -> Image.Image:
+    """Turns an image of any mode into an upright image of mode RGB.
+
+    - The EXIF orientation is applied.
+    - Transparency (alpha channel, transparent palette entry or colour) is composited on white.
+    - 16-bit grey is divided by 257, so that 65535 becomes 255.
+    - 32-bit integer and floating-point grey is scaled by the first of the ranges [0, 1] (floating point only),
+      [0, 255] and [0, 65535] that holds all its values, and by its own minimum and maximum if none does.
+      Values that are not finite become black.
+    - Of an animation, the current frame is used: the first one in a file just opened.
+
+    Args:
+        image: any Pillow image, loaded or not.
+
+    Returns:
+        A new image of mode RGB; its size is that of the upright image.
+
+    Raises:
+        OSError: the file behind `image` is truncated or damaged.
+    """
+    image = ImageOps.exif_transpose(image)
+    if has_more_than_8_bits(image):
+        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def has_more_than_8_bits(image: Image.Image) -> bool:
+    """Whether the image is of a mode (`I;16*`, `I` or `F`) whose values Pillow's own `convert` clips at 255."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
+    values = values.astype(np.float64)
+    finite = np.isfinite(values)
+    values[~finite] = 0
+    low, high = values.min(), values.max()
+    limits = {"I": (255, 65535), "F": (1, 255, 65535)}.get(mode, (65535,))
+    if low >= 0 and high <= limits[-1]:
+        low, high = 0, next(limit for limit in limits if high <= limit)
+    eight_bits = ((values - low) * (255 / (high - low))).round()
+    return np.where(finite, eight_bits, 0).astype(np.uint8)

@@ -1,0 +1,152 @@
+"""SAT image processor: views in, boxes and masks out."""
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers.image_processing_backends import PilBackend, TorchvisionBackend
+from transformers.image_transforms import get_resize_output_image_size
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    ChannelDimension,
+    PILImageResampling,
+)
+from transformers.processing_utils import ImagesKwargs
+from transformers.utils import is_torchvision_available
+
+from .image_conversion_sat import to_upright_rgb
+from .localization_sat import View, map_to_boxes, normalize_map
+
+
+class SATImageProcessorKwargs(ImagesKwargs, total=False):
+    """
+    localization_threshold (`float`):
+        Where a min-max normalized localization map becomes foreground, in [0, 1); chosen on validation data.
+    """
+
+    localization_threshold: float
+
+
+class SATLocalizationMixin:
+    """What both backends share: the defaults of SAT, upright RGB input, and the way back from maps to boxes.
+
+    The default view is the whole image, squashed to `size`; with `do_center_crop` the model sees the centre
+    `crop_size` of it, as in the paper's evaluation (256×256, cropped to 224×224).
+    """
+
+    valid_kwargs = SATImageProcessorKwargs
+    model_input_names = ["pixel_values"]
+    resample = PILImageResampling.BILINEAR
+    image_mean = IMAGENET_DEFAULT_MEAN
+    image_std = IMAGENET_DEFAULT_STD
+    size = {"height": 224, "width": 224}
+    crop_size = {"height": 224, "width": 224}
+    do_convert_rgb = True
+    do_resize = True
+    do_center_crop = False
+    do_rescale = True
+    do_normalize = True
+    localization_threshold = 0.4
+
+    def process_image(self, image, *args, **kwargs):
+        if isinstance(image, Image.Image) and kwargs.get("do_convert_rgb"):
+            image = to_upright_rgb(image)
+        return super().process_image(image, *args, **kwargs)
+
+    def view(self, image_size: tuple[int, int] | None = None) -> View:
+        """The view that the model gets of an image of (height, width) `image_size` pixels.
+
+        `image_size` matters only where `size` keeps the aspect ratio (`shortest_edge`) or `do_resize` is off.
+        """
+        crop = (self.crop_size.height, self.crop_size.width) if self.do_center_crop else None
+        if self.do_resize and self.size.height and self.size.width:
+            return View((self.size.height, self.size.width), crop)
+        if image_size is None:
+            raise ValueError(
+                "This processor's view depends on the image; give target_sizes, the (height, width) of each."
+            )
+        if not self.do_resize:
+            return View(tuple(image_size), crop)
+        blank = np.empty((1, *image_size), np.uint8)
+        size = get_resize_output_image_size(
+            blank, self.size.shortest_edge, default_to_square=False, input_data_format=ChannelDimension.FIRST
+        )
+        return View(tuple(size), crop)
+
+    def post_process_localization(
+        self,
+        outputs,
+        threshold: float | None = None,
+        target_sizes: "list[tuple[int, int]] | torch.Tensor | None" = None,
+        multiple_objects: bool = False,
+        return_masks: bool = False,
+        return_localization_maps: bool = False,
+    ) -> list[dict[str, torch.Tensor]]:
+        """Turns model outputs into boxes, one dict an image.
+
+        Args:
+            outputs: of `SATForWeaklySupervisedLocalization`, with `logits` and `localization_map`.
+            threshold: on the min-max normalized map, in [0, 1); default: `localization_threshold`.
+            target_sizes: (height, width) of each upright original image in pixels; default: the size of the view.
+            multiple_objects: every component of the map instead of the largest one; each is of the image's class.
+            return_masks: also `masks`.
+            return_localization_maps: also `localization_map`.
+
+        Returns:
+            `scores` (n,) the probability of the class; `labels` (n,) int64; `boxes` (n, 4) float32
+            `[x_min, y_min, x_max, y_max]`, half-open, in pixels of the original image, the largest object first;
+            `masks` (n, height, width) bool and `localization_map` (height, width) float32 in [0, 1], normalized, both
+            over the original image. Where nothing is above the threshold, the box is the whole view.
+        """
+        threshold = self.localization_threshold if threshold is None else threshold
+        maps = outputs.localization_map.detach().float().cpu().numpy()
+        scores, labels = outputs.logits.detach().float().cpu().softmax(dim=-1).max(dim=-1)
+        if target_sizes is not None and len(target_sizes) != len(maps):
+            raise ValueError(f"There are {len(maps)} images but {len(target_sizes)} target_sizes; give one for each.")
+        results = []
+        for index, localization_map in enumerate(maps):
+            image_size = None if target_sizes is None else tuple(int(side) for side in target_sizes[index])
+            view = self.view(image_size)
+            image_size = image_size or view.resize
+            boxes, masks = map_to_boxes(localization_map, threshold, view.size, multiple_objects)
+            result = {
+                "scores": scores[index].repeat(len(boxes)),
+                "labels": labels[index].repeat(len(boxes)),
+                "boxes": torch.from_numpy(view.to_image(boxes, image_size)).float(),
+            }
+            if return_masks:
+                # Half of a pixel's bilinear weight is the edge that its box has.
+                masks = [view.array_to_image(mask, image_size) > 0.5 for mask in masks]
+                result["masks"] = torch.from_numpy(np.stack(masks))
+            if return_localization_maps:
+                full = view.array_to_image(normalize_map(localization_map), image_size)
+                result["localization_map"] = torch.from_numpy(full)
+            results.append(result)
+        return results
+
+    def post_process_object_detection(
+        self, outputs, threshold: float = 0.5, target_sizes: "list[tuple[int, int]] | torch.Tensor | None" = None
+    ) -> list[dict[str, torch.Tensor]]:
+        """As transformers' detectors: the boxes of `post_process_localization` whose class score is above `threshold`."""
+        results = self.post_process_localization(outputs, target_sizes=target_sizes)
+        return [{key: value[result["scores"] > threshold] for key, value in result.items()} for result in results]
+
+    def to_dict(self) -> dict:
+        module = "image_processing_sat"
+        auto_map = {"AutoImageProcessor": [f"{module}.SATImageProcessorPil", f"{module}.SATImageProcessor"]}
+        return {**super().to_dict(), "auto_map": auto_map, "image_processor_type": "SATImageProcessor"}
+
+
+class SATImageProcessorPil(SATLocalizationMixin, PilBackend):
+    """SAT's processor on PIL and NumPy."""
+
+
+class SATImageProcessor(SATLocalizationMixin, TorchvisionBackend if is_torchvision_available() else PilBackend):
+    """SAT's processor on torchvision, or on PIL where torchvision is not installed."""
+
+
+SATImageProcessorPil.register_for_auto_class()
+SATImageProcessor.register_for_auto_class()
+
+
+__all__ = ["SATImageProcessor", "SATImageProcessorPil"]

@@ -1,0 +1,105 @@
+"""From a localization map to boxes and masks: pure functions on arrays, and the geometry of a view.
+
+Maps are float, 1 = foreground. Masks are bool. Boxes are `[x_min, y_min, x_max, y_max]`, half-open.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class View:
+    """What the model sees of an image: the image squashed to `resize`, then the centre `crop` of it.
+
+    Args:
+        resize: (height, width) in pixels to which every image is squashed.
+        crop: (height, width) of the centre crop, or `None` for all of the squashed image.
+    """
+
+    resize: tuple[int, int] = (256, 256)
+    crop: tuple[int, int] | None = (224, 224)
+
+    def __post_init__(self):
+        if self.crop is not None and (self.crop[0] > self.resize[0] or self.crop[1] > self.resize[1]):
+            raise ValueError(
+                f"A view cannot crop {self.crop[0]}×{self.crop[1]} out of {self.resize[0]}×{self.resize[1]} pixels; "
+                "make the crop smaller or resize to something larger."
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of what the model sees."""
+        return self.crop or self.resize
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """(top, left) of the crop in the squashed image, in pixels."""
+        return (self.resize[0] - self.size[0]) // 2, (self.resize[1] - self.size[1]) // 2
+
+    def to_image(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+        """Takes boxes (n, 4) from pixels of the view to pixels of the image of (height, width) `image_size`."""
+        top, left = self.offset
+        scale = np.array([image_size[1] / self.resize[1], image_size[0] / self.resize[0]] * 2)
+        return (np.asarray(boxes, np.float64).reshape(-1, 4) + [left, top, left, top]) * scale
+
+    def to_view(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+        """The inverse of `to_image`; not clipped to the view."""
+        top, left = self.offset
+        scale = np.array([self.resize[1] / image_size[1], self.resize[0] / image_size[0]] * 2)
+        return np.asarray(boxes, np.float64).reshape(-1, 4) * scale - [left, top, left, top]
+
+    def array_to_image(self, array: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+        """Resizes a float array (height, width) over the view bilinearly to `image_size`, 0 outside the crop."""
+        height, width = image_size
+        left, top, right, bottom = np.rint(self.to_image([[0, 0, *self.size[::-1]]], image_size)[0]).astype(int)
+        canvas = np.zeros((height, width), np.float32)
+        canvas[top:bottom, left:right] = resize_map(array, (bottom - top, right - left))
+        return canvas
+
+
+def normalize_map(localization_map: np.ndarray, eps: float = 1e-5) -> np.ndarray:
+    """Min-max normalization of a map (height, width) to [0, 1]; a constant map becomes 0 (authors' `utils/func.py:45`)."""
+    lowest, highest = localization_map.min(), localization_map.max()
+    return (localization_map - lowest) / (highest - lowest + eps)
+
+
+def resize_map(localization_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear resize of a map to (height, width) `size`."""
+    return cv2.resize(np.ascontiguousarray(localization_map, np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def map_to_boxes(
+    localization_map: np.ndarray, threshold: float, size: tuple[int, int], multiple_objects: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The objects of one localization map.
+
+    The map is min-max normalized at its own resolution, resized to the view, binarized by a strict `>`, and split
+    into 8-connected components, as in the authors' evaluator (`evaluator.py:58-72`).
+
+    Args:
+        localization_map: (h, w) float, any range.
+        threshold: in [0, 1], on the normalized map.
+        size: (height, width) of the view in pixels.
+        multiple_objects: every component of at least one patch of the map, the largest first, instead of the
+            largest one alone.
+
+    Returns:
+        boxes (n, 4) int, pixels of the view, and masks (n, height, width) bool. n >= 1: where nothing is above the
+        threshold, the one object is the whole view.
+    """
+    foreground = resize_map(normalize_map(localization_map), size) > threshold
+    count, components, stats, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
+    if count == 1:
+        return np.array([[0, 0, size[1], size[0]]]), np.ones((1, *size), bool)
+    stats = stats[1:]
+    # A stable sort: of equally large components the first in reading order, as in the authors' code.
+    order = np.argsort(-stats[:, cv2.CC_STAT_AREA], kind="stable")
+    if multiple_objects:
+        patch_area = size[0] * size[1] / localization_map.size
+        order = order[: max(1, int((stats[:, cv2.CC_STAT_AREA] >= patch_area).sum()))]
+    else:
+        order = order[:1]
+    x, y, width, height = stats[order, :4].T
+    return np.stack([x, y, x + width, y + height], axis=1), components == (order + 1)[:, None, None]

@@ -1,0 +1,97 @@
+"""`pipeline("weakly-supervised-object-localization")`: an image in; class, box and mask out."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import Pipeline
+from transformers.image_utils import load_image
+
+from .image_conversion_sat import to_upright_rgb
+
+
+class WeaklySupervisedLocalizationPipeline(Pipeline):
+    """Says what is in an image and where, from a checkpoint that has seen image labels alone.
+
+    Called with an image, a path, a URL, or a list of them; `batch_size` as in every pipeline.
+
+    Args:
+        threshold: where the normalized localization map becomes foreground, in [0, 1); default: the checkpoint's.
+        multiple_objects: every component of the map instead of the largest one.
+        timeout: seconds to wait for a URL.
+
+    Returns:
+        for each image a list of objects, the largest first: `label` (str), `score` (float, probability of the class),
+        `box` (`xmin`, `ymin`, `xmax`, `ymax` in pixels of the upright image, half-open) and `mask` (PIL, mode L,
+        255 = object).
+    """
+
+    _load_processor = False
+    _load_image_processor = True
+    _load_feature_extractor = False
+    _load_tokenizer = False
+
+    def _sanitize_parameters(self, threshold=None, multiple_objects=None, timeout=None):
+        preprocess = {} if timeout is None else {"timeout": timeout}
+        postprocess = {"threshold": threshold, "multiple_objects": multiple_objects}
+        return preprocess, {}, {name: value for name, value in postprocess.items() if value is not None}
+
+    def preprocess(self, image, timeout=None):
+        image = read_image(image, timeout)
+        inputs = self.image_processor(images=image, return_tensors="pt").to(self.dtype)
+        inputs["target_size"] = torch.tensor([[image.height, image.width]])
+        return inputs
+
+    def _forward(self, inputs):
+        target_size = inputs.pop("target_size")
+        outputs = self.model(**inputs, interpolate_pos_encoding=True)
+        return {"logits": outputs.logits, "localization_map": outputs.localization_map, "target_size": target_size}
+
+    def postprocess(self, outputs, threshold=None, multiple_objects=False):
+        target_size = outputs.pop("target_size")
+        (result,) = self.image_processor.post_process_localization(
+            Outputs(outputs), threshold, target_size, multiple_objects=multiple_objects, return_masks=True
+        )
+        corners = ("xmin", "ymin", "xmax", "ymax")
+        return [
+            {
+                "label": self.model.config.id2label[label],
+                "score": score,
+                "box": dict(zip(corners, box)),
+                "mask": Image.fromarray(mask.numpy().astype(np.uint8) * 255),
+            }
+            for label, score, box, mask in zip(
+                result["labels"].tolist(),
+                result["scores"].tolist(),
+                result["boxes"].round().int().tolist(),
+                result["masks"],
+            )
+        ]
+
+
+class Outputs(dict):
+    """The model's outputs by attribute, after the pipeline has made a plain dict of them."""
+
+    __getattr__ = dict.__getitem__
+
+
+def read_image(image: "str | Path | Image.Image", timeout: float | None = None) -> Image.Image:
+    """An upright RGB image from a path, a URL or an image.
+
+    Raises:
+        ValueError: the file is missing or is no image, by name.
+    """
+    if isinstance(image, Image.Image):
+        return to_upright_rgb(image)
+    if str(image).startswith(("http://", "https://", "data:")):
+        return load_image(str(image), timeout=timeout)
+    try:
+        with Image.open(image) as opened:
+            return to_upright_rgb(opened)
+    except (OSError, SyntaxError) as error:
+        problem = "is not there" if not Path(image).exists() else f"cannot be read as an image ({error})"
+        raise ValueError(f"{image} {problem}. Give the path of a JPEG, PNG or other image file.") from error
+
+
+__all__ = ["WeaklySupervisedLocalizationPipeline"]

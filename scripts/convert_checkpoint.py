@@ -1,0 +1,31 @@
+"""Converts a checkpoint of the SAT authors, timm or transformers into a folder that `from_pretrained` loads.
+
+python scripts/convert_checkpoint.py --checkpoint deit_tiny.safetensors --source timm --output_dir outputs/deit-tiny
+"""
+
+import argparse
+import sys
+
+from modeling_sat.conversion import CheckpointError, convert_checkpoint
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--checkpoint", required=True, help="a .safetensors, .pth or .pth.tar file; for vit a folder or Hub id"
+    )
+    parser.add_argument("--source", required=True, choices=["sat", "timm", "vit"])
+    parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--num_labels", type=int, help="classes of the new head; default: the checkpoint's own number")
+    parser.add_argument("--classifier", default="patch_tokens", choices=["patch_tokens", "class_token"])
+    parser.add_argument("--num_attention_heads", type=int, help="default: hidden size / 64, as in every DeiT")
+    arguments = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    try:
+        print(convert_checkpoint(**arguments))
+    except CheckpointError as error:
+        sys.exit(f"error: {error}")
+    print(f"Saved to {arguments['output_dir']}.")
+
+
+if __name__ == "__main__":
+    main()
