@@ -24,7 +24,7 @@ class ConstantBoxes:
         protocol: "sat" or "wsolevaluation".
 
     Attributes:
-        center: the best centred box found by `fit`, in pixels of the view as the protocol writes a prediction; None before.
+        center: the best centred box, in pixels of the view as the protocol writes a prediction; None before `fit`.
     """
 
     def __init__(self, view: View, protocol: str = "sat"):
@@ -97,11 +97,11 @@ def _ground_truths(records: Iterable[LocalizationRecord]) -> list[np.ndarray]:
 
 
 def _gt_known_loc(candidates: Sequence[tuple[int, int, int, int]], ground_truths: Iterable[np.ndarray]) -> np.ndarray:
-    """Fraction of images on which each candidate overlaps some ground-truth box by at least 0.5: (number of candidates,)."""
+    """Fraction of images on which each candidate overlaps some ground-truth box by at least 0.5: (C,)."""
     hits, total = np.zeros(len(candidates), dtype=np.int64), 0
     images = iter(ground_truths)
     while chunk := list(islice(images, 1024)):
-        overlap = box_iou(candidates, np.concatenate(chunk))  # (candidates, boxes of the chunk)
+        overlap = box_iou(candidates, np.concatenate(chunk))  # (C, boxes of the chunk)
         starts = np.cumsum([0] + [len(boxes) for boxes in chunk[:-1]])
         hits += (np.maximum.reduceat(overlap, starts, axis=1) >= 0.5).sum(axis=1)
         total += len(chunk)

@@ -148,8 +148,8 @@ class LocalizationEvaluator:
             expected = (self.protocol.name, self.view.size, None if sweep is None else self.thresholds.size)
             if came != expected:
                 raise ValueError(
-                    f"Image {image_id!r}: the record was made with (protocol, view size, number of thresholds) {came}; "
-                    f"this evaluator has {expected}. Make both with the same settings."
+                    f"Image {image_id!r}: the record has (protocol, view size, number of thresholds) {came}, "
+                    f"this evaluator {expected}. Make both with the same settings."
                 )
             self._add(record)
 
@@ -223,7 +223,7 @@ class LocalizationEvaluator:
         return metrics
 
     def iou(self, threshold: float) -> np.ndarray:
-        """Overlap of the one box at `threshold` with the closest ground-truth box: float64 (N,), in the order of `records`."""
+        """Overlap of the one box at `threshold` with its closest ground truth: float64 (N,), in the order of `records`."""
         self._require_boxes()
         index = self._threshold_index(threshold)
         return np.array([sweep_iou(record)[index] for record in self._records.values()])
@@ -272,7 +272,7 @@ def _check_boxes(boxes: np.ndarray) -> np.ndarray:
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise ValueError(
-            f"its boxes have shape {boxes.shape}; expected finite numbers, (n, 4) [x_min, y_min, x_max, y_max] in pixels."
+            f"its boxes have shape {boxes.shape}; expected (n, 4) finite numbers, x_min, y_min, x_max, y_max in pixels."
         )
     return boxes
 

@@ -51,7 +51,7 @@ def score_histograms(view_map: np.ndarray, mask: np.ndarray, edges: np.ndarray) 
 
 
 def pixel_metrics(foreground: np.ndarray, background: np.ndarray) -> dict[str, float]:
-    """PxAP and peak IoU from pooled histograms (`score_histograms`, summed over images); a pixel is object if score >= edge.
+    """PxAP and peak IoU from `score_histograms` summed over images; a pixel is predicted object if score >= edge.
 
     - `pxap`: sum over thresholds of P_n (R_n - R_{n-1}), wsolevaluation evaluation.py:341-374 (there in percent).
     - `piou`: the maximum over thresholds of TP / (TP + FP + FN), as DA-WSOL evaluation.py:486.

@@ -95,9 +95,10 @@ class SATProtocol(Protocol):
     given_map = view_map
 
     def ground_truth(self, boxes: np.ndarray, image_size: tuple[int, int], view: View) -> np.ndarray:
-        """DataLoader/ILSVRC.py:27-30: scale, shift by the crop, clip the top left at 0 and the bottom right at size - 1, truncate.
+        """DataLoader/ILSVRC.py:27-30: scale, shift by the crop, clip, truncate.
 
-        Each corner is clipped at one end only, so a box outside the crop comes out inverted; it is kept, as there.
+        The top left is clipped at 0 only and the bottom right at size - 1 only, so a box outside the crop
+        comes out inverted; it is kept, as there.
         """
         corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 2, 2)  # (n, corner, xy)
         corners = corners / np.array(image_size[::-1]) * np.array(view.resize[::-1]) - np.array(view.offset[::-1])
@@ -120,7 +121,7 @@ class WsolEvaluationProtocol(Protocol):
     default_thresholds = np.arange(0, 1, 0.001)  # evaluation.py:399, 433
 
     def view_map(self, localization_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """inference.py:40-54, 87-89: float64, cubic resize, then min-max; a constant map or one with NaN becomes zeros.
+        """inference.py:40-54, 87-89: float64, cubic resize, then min-max; a constant or NaN map becomes zeros.
 
         Raises:
             ValueError: infinite values that survive the resize; their checks reject what min-max makes of them.
@@ -172,7 +173,7 @@ class WsolEvaluationProtocol(Protocol):
         if not valid.all():
             raise ValueError(
                 f"the ground-truth box {boxes[~valid][0].tolist()} is inverted or negative; `wsolevaluation` expects "
-                "0 <= x_min <= x_max and 0 <= y_min <= y_max, in pixels of the original image. Correct or drop the box."
+                "0 <= x_min <= x_max and 0 <= y_min <= y_max, in original pixels. Correct or drop the box."
             )
         scaled = boxes * np.tile(view.resize[::-1], 2) / np.tile(image_size[::-1], 2)
         if view.crop is not None:

@@ -42,7 +42,7 @@ class View:
         return (self.resize[0] - self.size[0]) // 2, (self.resize[1] - self.size[1]) // 2
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask of the original image seen through the view: nearest neighbour, as wsolevaluation evaluation.py:263-273.
+        """A mask of the original image seen through the view: nearest neighbour, wsolevaluation evaluation.py:263-273.
 
         Args:
             mask: uint8 or bool (H, W), original pixels.

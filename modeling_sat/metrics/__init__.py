@@ -1,0 +1,4 @@
+"""`evaluate` modules, one folder each: `evaluate.load("modeling_sat/metrics/<name>")`.
+
+The arithmetic is in `modeling_sat.evaluation`.
+"""
