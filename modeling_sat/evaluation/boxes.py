@@ -59,14 +59,15 @@ def largest_component_boxes(view_map: np.ndarray, thresholds: np.ndarray) -> np.
     for index in np.flatnonzero(occupied):
         left, top, right, bottom = boxes[index]
         above = (view_map[top:bottom, left:right] > thresholds[index]).view(np.uint8)
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+        count, labels = cv2.connectedComponents(above, connectivity=8)
         if count == 2:  # the background and one component: its box is the extent
             continue
-        pixels = stats[1:, cv2.CC_STAT_AREA]
+        pixels = np.bincount(labels.ravel())[1:]
         largest = 1 + np.flatnonzero(pixels == pixels.max())
         if largest.size > 1:  # OpenCV numbers components by 2x2 blocks, not in reading order
             largest = labels.flat[np.isin(labels, largest).argmax()]
-        x, y, w, h = stats[int(np.squeeze(largest)), :4]
+        component = np.equal(labels, largest).astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(component)
         boxes[index] = (left + x, top + y, left + x + w, top + y + h)
     return boxes
 

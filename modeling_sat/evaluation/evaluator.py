@@ -223,7 +223,7 @@ class LocalizationEvaluator:
         return metrics
 
     def iou(self, threshold: float) -> np.ndarray:
-        """Overlap of the one box at `threshold` with its closest ground truth: float64 (N,), in the order of `records`."""
+        """Overlap of the one box at `threshold` with its closest ground truth: float64 (N,), in `records` order."""
         self._require_boxes()
         index = self._threshold_index(threshold)
         return np.array([sweep_iou(record)[index] for record in self._records.values()])
@@ -272,7 +272,7 @@ def _check_boxes(boxes: np.ndarray) -> np.ndarray:
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise ValueError(
-            f"its boxes have shape {boxes.shape}; expected (n, 4) finite numbers, x_min, y_min, x_max, y_max in pixels."
+            f"its boxes have shape {boxes.shape}; expected (n, 4) finite numbers [x_min, y_min, x_max, y_max]."
         )
     return boxes
 

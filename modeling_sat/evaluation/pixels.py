@@ -45,9 +45,12 @@ def score_histograms(view_map: np.ndarray, mask: np.ndarray, edges: np.ndarray) 
     Returns:
         foreground, background: int64 (K,).
     """
-    bins = np.searchsorted(edges, view_map.ravel(), side="right") - 1
-    mask = mask.ravel()
-    return tuple(np.bincount(bins[mask == value], minlength=edges.size) for value in (1, 0))
+
+    def histogram(scores: np.ndarray) -> np.ndarray:
+        below = np.searchsorted(np.sort(scores), edges, side="left")
+        return np.diff(below, append=scores.size)
+
+    return histogram(view_map[mask == 1]), histogram(view_map[mask == 0])
 
 
 def pixel_metrics(foreground: np.ndarray, background: np.ndarray) -> dict[str, float]:

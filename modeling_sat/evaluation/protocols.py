@@ -85,12 +85,13 @@ class SATProtocol(Protocol):
     default_thresholds = np.arange(1, 20) / 20  # 0.05 ... 0.95; the authors search 0.3, 0.35, 0.4, 0.45 (train.py:71)
 
     def view_map(self, localization_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """utils/func.py:45-50; in the precision of the map, at least float32. NaN after normalization counts as 0."""
+        """utils/func.py:45-50; in the precision of the map, at least float32."""
         raw = _as_map(localization_map)
         with np.errstate(invalid="ignore", over="ignore"):
             normalized = (raw - raw.min()) / (raw.max() - raw.min() + 1e-5)
-        resized = cv2.resize(normalized, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-        return np.nan_to_num(resized, copy=False, nan=0.0)
+        if not np.isfinite(normalized).all():  # then nothing in it is above 0
+            return np.zeros(size, dtype=raw.dtype)
+        return cv2.resize(normalized, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
     given_map = view_map
 
