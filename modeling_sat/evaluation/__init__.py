@@ -7,6 +7,7 @@ from .protocols import PROTOCOLS, get_protocol
 from .records import IOU_THRESHOLDS, LocalizationRecord, sweep_iou
 from .view import View
 
+
 __all__ = [
     "IOU_THRESHOLDS",
     "PROTOCOLS",

@@ -10,6 +10,7 @@ from .protocols import get_protocol
 from .records import LocalizationRecord
 from .view import View
 
+
 SCALES = np.arange(1, 21) / 20
 """Heights and widths of the centred boxes that are tried, as fractions of the view."""
 

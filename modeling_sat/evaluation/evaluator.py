@@ -19,6 +19,7 @@ from .records import (
 )
 from .view import View
 
+
 PIXEL_THRESHOLDS = np.arange(0, 1, 0.001)
 """Thresholds of PxAP and pIoU when none are given, under both protocols (wsolevaluation evaluation.py:399)."""
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+
 IGNORE = 255
 """Mask value of pixels that count neither as object nor as background."""
 

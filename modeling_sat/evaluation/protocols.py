@@ -124,12 +124,15 @@ class WsolEvaluationProtocol(Protocol):
     def view_map(self, localization_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """inference.py:40-54, 87-89: float64, cubic resize, then min-max; a constant or NaN map becomes zeros.
 
+        Constant is judged before the resize too: there, the rounding of the cubic resize makes most constant maps
+        vary by 1e-17, and min-max makes noise of that, which depends on how OpenCV was built.
+
         Raises:
             ValueError: infinite values that survive the resize; their checks reject what min-max makes of them.
         """
         raw = _as_map(localization_map).astype(np.float64)
         resized = cv2.resize(raw, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
-        if np.isnan(resized).any() or resized.min() == resized.max():
+        if np.isnan(resized).any() or raw.min() == raw.max() or resized.min() == resized.max():
             return np.zeros_like(resized)
         if np.isinf(resized).any():
             raise ValueError(

@@ -13,6 +13,7 @@ from .boxes import box_iou
 from .pixels import pixel_bin_edges, pixel_metrics, score_histograms
 from .protocols import Protocol
 
+
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 """The overlaps (delta) at which a box counts as correct."""
 

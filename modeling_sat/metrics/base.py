@@ -15,6 +15,7 @@ from modeling_sat.evaluation import LocalizationEvaluator, View
 from modeling_sat.evaluation.pixels import check_mask
 from modeling_sat.evaluation.records import make_record
 
+
 CITATION = """\
 @inproceedings{wu2023spatial,
   title={Spatial-Aware Token for Weakly Supervised Object Localization},
