@@ -75,7 +75,7 @@ class TestContours:
     def test_box_ends_inside_the_view(self):
         gray = np.full((4, 6), 9, dtype=np.uint8)
         gray[0, 0] = 0
-        boxes, starts, largest = contour_boxes(gray, [0])
+        boxes, _, largest = contour_boxes(gray, [0])
         assert boxes[largest].tolist() == [[0, 0, 5, 3]]  # (0, 0, 6, 4) clipped to (W - 1, H - 1)
 
     def test_no_contour(self):
@@ -87,7 +87,7 @@ class TestContours:
         gray = np.zeros((8, 8), dtype=np.uint8)
         gray[1:7, 1:7] = 1
         gray[3:5, 3:5] = 0
-        boxes, starts, largest = contour_boxes(gray, [0])
+        boxes, _, largest = contour_boxes(gray, [0])
         # OpenCV traces a hole along the object pixels around it: columns and rows 2..5
         assert sorted(boxes.tolist()) == [[1, 1, 7, 7], [2, 2, 6, 6]]
         assert boxes[largest].tolist() == [[1, 1, 7, 7]]
@@ -102,7 +102,7 @@ class TestContours:
 
     def test_levels_follow_each_other(self):
         gray = np.array([[5, 0, 3, 0], [0, 0, 0, 0]], dtype=np.uint8)
-        boxes, starts, largest = contour_boxes(gray, [0, 3, 5])
+        boxes, starts, _ = contour_boxes(gray, [0, 3, 5])
         assert starts.tolist() == [0, 2, 3]  # two, one and no contour
         assert sorted(boxes[:2].tolist()) == [[0, 0, 1, 1], [2, 0, 3, 1]]
         assert boxes[2:].tolist() == [[0, 0, 1, 1], [0, 0, 0, 0]]

@@ -67,6 +67,6 @@ def test_no_images():
 
 def test_image_without_boxes():
     evaluator = LocalizationEvaluator("sat", VIEW, [0.5])
-    evaluator.update(["bird.jpg"], np.ones((1, 14, 14)), sizes=[(100, 100)], masks=[np.ones((100, 100))])
-    with pytest.raises(ValueError, match="'bird.jpg' has no ground-truth box"):
+    evaluator.update(["bird"], np.ones((1, 14, 14)), sizes=[(100, 100)], masks=[np.ones((100, 100))])
+    with pytest.raises(ValueError, match="'bird' has no ground-truth box"):
         ConstantBoxes(VIEW).fit(evaluator.records)

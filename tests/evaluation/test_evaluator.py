@@ -199,12 +199,12 @@ class TestBadInput:
         } | columns
         evaluator = LocalizationEvaluator(protocol, VIEW, [0.5])
         row = {name: None if value is None else [value] for name, value in row.items()}
-        evaluator.update(["bird.jpg"], **row)
+        evaluator.update(["bird"], **row)
         return evaluator
 
     @pytest.mark.parametrize("boxes", [np.zeros((0, 4)), []])
     def test_no_ground_truth(self, boxes):
-        with pytest.raises(ValueError, match="'bird.jpg': it has no ground-truth box"):
+        with pytest.raises(ValueError, match="'bird': it has no ground-truth box"):
             self.update(boxes=boxes)
 
     def test_mask_stands_in_for_boxes(self):
@@ -212,24 +212,24 @@ class TestBadInput:
 
     @pytest.mark.parametrize("boxes", [[[0, 0, np.nan, 5]], [[0, 0, 5]], [0, 0, 5, 5]])
     def test_malformed_boxes(self, boxes):
-        with pytest.raises(ValueError, match="'bird.jpg': its boxes"):
+        with pytest.raises(ValueError, match="'bird': its boxes"):
             self.update(boxes=boxes)
 
     def test_inverted_original_box(self):
         inverted = [[5, 5, 2, 2]]
         assert self.update("sat", boxes=inverted).compute(0.5)["gt_known_loc"] == 0
-        with pytest.raises(ValueError, match="'bird.jpg': the ground-truth box .* is inverted"):
+        with pytest.raises(ValueError, match="'bird': the ground-truth box .* is inverted"):
             self.update("wsolevaluation", boxes=inverted)
 
     def test_mask_of_another_size(self):
-        with pytest.raises(ValueError, match=r"'bird.jpg': the mask has shape \(4, 4\)"):
+        with pytest.raises(ValueError, match=r"'bird': the mask has shape \(4, 4\)"):
             self.update(masks=np.zeros((4, 4)))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, 0.3])
     def test_map_without_range_is_the_whole_view_under_sat(self, value):
         evaluator = self.update(localization_maps=np.full((14, 14), value))
         assert evaluator.records[0]["boxes"].tolist() == [[0, 0, 10, 10]]
-        with pytest.warns(UserWarning, match="1 of 1 maps are constant or not finite .*'bird.jpg'"):
+        with pytest.warns(UserWarning, match="1 of 1 maps are constant or not finite .*'bird'"):
             evaluator.compute(0.5)
 
     @pytest.mark.parametrize("value", [np.nan, 0.3])
@@ -239,7 +239,7 @@ class TestBadInput:
 
     def test_infinite_map_under_wsolevaluation(self):
         localization_map = square_map(0, 0, 4, 4, inside=np.inf)
-        with pytest.raises(ValueError, match="'bird.jpg': the map has infinite values"):
+        with pytest.raises(ValueError, match="'bird': the map has infinite values"):
             self.update("wsolevaluation", localization_maps=localization_map)
 
     def test_nothing_to_evaluate(self):
