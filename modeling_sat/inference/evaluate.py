@@ -1,0 +1,225 @@
+"""A checkpoint on a benchmark: an honest threshold, metrics beside constant boxes, a sheet of pictures."""
+
+import json
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from transformers import AutoImageProcessor, AutoModel
+
+from ..data import DatasetError, load_wsol_dataset
+from ..evaluation import ConstantBoxes, LocalizationEvaluator
+from .localize import evaluate_localization, protocol_view, with_boxes
+
+
+THRESHOLDS = [step / 100 for step in range(1, 100)]
+
+
+@dataclass
+class EvaluationSettings:
+    """What to evaluate and how; the fields are the options of `scripts/evaluate.py`.
+
+    Args:
+        model: a SAT checkpoint, folder or Hub id.
+        dataset: a name of `modeling_sat.data.READERS`.
+        output_dir: folder for `metrics.json` and `predictions.png`.
+        data_dir: the dataset's folder; `None` for generated ones.
+        split: the split to evaluate.
+        protocol: `"sat"` or `"wsolevaluation"`.
+        threshold: a fixed localization threshold in [0, 1] instead of one chosen on the validation split.
+        select_on_test: choose the threshold on the evaluated split itself, the published habit.
+        validation_fraction: share of train to choose the threshold on where the dataset has no validation split.
+        batch_size: images per process and step.
+        num_workers: processes that read images, per process.
+        dataset_options: options of the dataset's reader.
+    """
+
+    model: str
+    dataset: str
+    output_dir: str
+    data_dir: str | None = None
+    split: str = "test"
+    protocol: str = "sat"
+    threshold: float | None = None
+    select_on_test: bool = False
+    validation_fraction: float = 0.1
+    batch_size: int = 64
+    num_workers: int = 0
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+
+
+def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
+    """Evaluates and, on the main process, writes `metrics.json` and `predictions.png`.
+
+    The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
+    the validation split, where it has boxes; the one saved in the checkpoint.
+
+    Returns:
+        the content of `metrics.json`; metrics are fractions in [0, 1].
+
+    Raises:
+        DatasetError, ValueError: in a sentence.
+    """
+    accelerator = Accelerator()
+    model = AutoModel.from_pretrained(settings.model, trust_remote_code=True).to(accelerator.device).eval()
+    processor = AutoImageProcessor.from_pretrained(settings.model, trust_remote_code=True)
+    with accelerator.main_process_first():
+        dataset = with_boxes(read_split(settings, settings.split))
+        validation = None if settings.split == "validation" else read_validation(settings)
+    check_labels(model, dataset)
+
+    view = protocol_view(settings.protocol, model.vit.embeddings.image_size)
+    thresholds = THRESHOLDS if settings.protocol == "sat" else None
+    if settings.threshold is not None and thresholds is not None:
+        thresholds = sorted({*thresholds, settings.threshold})
+
+    def run(images: Dataset, description: str) -> LocalizationEvaluator:
+        return evaluate_localization(
+            model,
+            processor,
+            images,
+            LocalizationEvaluator(settings.protocol, view, thresholds),
+            accelerator,
+            settings.batch_size,
+            settings.num_workers,
+            description,
+        )
+
+    evaluated = run(dataset, f"Evaluating {settings.split}")
+    result = {
+        "model": settings.model,
+        "protocol": settings.protocol,
+        "dataset": settings.dataset,
+        "split": settings.split,
+        "num_images": len(evaluated.records),
+        "view": {"resize": view.resize, "crop": view.crop},
+    }
+    if not has_boxes(dataset):
+        result |= {"threshold": None, "threshold_source": None, "metrics": evaluated.compute(None)}
+    else:
+        # The validation split also chooses the centred box, so the two constants are as honest as the threshold.
+        chosen_on = run(validation, "Choosing the threshold") if validation is not None else evaluated
+        threshold, source = settings.threshold, "fixed"
+        if threshold is None and settings.select_on_test:
+            threshold, source = evaluated.select_threshold(), "test"
+        elif threshold is None and validation is not None:
+            threshold, source = chosen_on.select_threshold(), "validation"
+        elif threshold is None:
+            threshold = float(processor.localization_threshold)
+        constants = ConstantBoxes(view, settings.protocol).fit(chosen_on.records)
+        result |= {
+            "threshold": threshold,
+            "threshold_source": source,
+            "metrics": evaluated.compute(threshold),
+            "constant_box_baselines": constants.score(evaluated.records),
+        }
+    if accelerator.is_main_process:
+        folder = Path(settings.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
+        sheet = draw_predictions(model, processor, dataset, result["threshold"])
+        sheet.save(folder / "predictions.png")
+    return result
+
+
+def read_split(settings: EvaluationSettings, split: str, validation_fraction: float = 0.0) -> Dataset:
+    return load_wsol_dataset(
+        settings.dataset,
+        settings.data_dir,
+        split,
+        validation_fraction=validation_fraction,
+        **settings.dataset_options,
+    )
+
+
+def read_validation(settings: EvaluationSettings) -> Dataset | None:
+    """The dataset's validation split or one held out of train, if it has boxes to choose a threshold by."""
+    try:
+        validation = read_split(settings, "validation", settings.validation_fraction)
+    except DatasetError as error:
+        warnings.warn(f"No images to choose a threshold on: {error} The checkpoint's own is used.", stacklevel=2)
+        return None
+    if not has_boxes(validation):
+        warnings.warn("The validation images have no boxes; the checkpoint's own threshold is used.", stacklevel=2)
+        return None
+    return with_boxes(validation)
+
+
+def has_boxes(dataset: Dataset) -> bool:
+    return any(len(boxes) for boxes in dataset["boxes"])
+
+
+def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
+    """A checkpoint and a dataset with other classes would score near zero without a word."""
+    names = dataset.features["label"].names
+    own = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    if len(names) != len(own):
+        raise ValueError(
+            f"The checkpoint has {len(own)} classes ({', '.join(own[:3])} …), the dataset {len(names)} "
+            f"({', '.join(names[:3])} …). Evaluate it on the data it was trained for."
+        )
+    if sorted(names) == sorted(own) and names != own:
+        raise ValueError(
+            "The checkpoint and the dataset have the same classes in another order; train with this dataset."
+        )
+
+
+def draw_predictions(model, processor, dataset: Dataset, threshold: float | None, count: int = 24):
+    """The first `count` images, spread over the dataset, with map, predicted and ground-truth boxes."""
+    from .drawing import contact_sheet, draw_localization
+
+    pictures = []
+    for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
+        row = dataset[index]
+        inputs = processor(row["image"], return_tensors="pt").to(model.device)
+        with torch.no_grad():
+            outputs = model(**inputs, interpolate_pos_encoding=True)
+        size = [(row["image"].height, row["image"].width)]
+        (result,) = processor.post_process_localization(outputs, threshold, size, return_localization_maps=True)
+        texts = [
+            f"{model.config.id2label[label]} {score:.2f}"
+            for label, score in zip(result["labels"].tolist(), result["scores"].tolist())
+        ]
+        pictures.append(
+            draw_localization(
+                row["image"],
+                result["localization_map"].numpy(),
+                result["boxes"].tolist(),
+                texts,
+                ground_truth_boxes=row["boxes"],
+            )
+        )
+    return contact_sheet(pictures, columns=6)
+
+
+def as_table(result: dict[str, Any]) -> str:
+    """The content of `metrics.json` for people: percent, and the constant boxes beside the result."""
+    names = {
+        "gt_known_loc": "GT-known Loc",
+        "top1_loc": "Top-1 Loc",
+        "top5_loc": "Top-5 Loc",
+        "top1_cls": "Top-1 Cls",
+        "top5_cls": "Top-5 Cls",
+        "box_acc_30": "IoU 30",
+        "box_acc_50": "IoU 50",
+        "box_acc_70": "IoU 70",
+        "max_box_acc": "MaxBoxAcc",
+        "max_box_acc_v2": "MaxBoxAccV2",
+        "pxap": "PxAP",
+        "piou": "pIoU",
+    }
+    lines = [f"{result['dataset']} {result['split']}, {result['num_images']} images, protocol {result['protocol']}"]
+    if result["threshold"] is not None:
+        lines.append(f"threshold {result['threshold']:.3g}, source: {result['threshold_source']}")
+    lines += [
+        f"  {name:<26}{100 * result['metrics'][key]:6.2f}" for key, name in names.items() if key in result["metrics"]
+    ]
+    for key, name in (("whole_image", "whole image"), ("center", "best centred box")):
+        if key in result.get("constant_box_baselines", {}):
+            name = f"constant: {name}"
+            lines.append(f"  {name:<26}{100 * result['constant_box_baselines'][key]:6.2f}")
+    return "\n".join(lines)

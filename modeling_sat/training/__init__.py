@@ -1,0 +1,15 @@
+from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments, parse_arguments
+from .run import train
+from .trainer import SATTrainer, TrainingDiverged
+
+
+__all__ = [
+    "ConfigurationError",
+    "DataArguments",
+    "ModelArguments",
+    "SATTrainer",
+    "SATTrainingArguments",
+    "TrainingDiverged",
+    "parse_arguments",
+    "train",
+]

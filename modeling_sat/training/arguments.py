@@ -1,0 +1,161 @@
+"""What a training run is made of: typed fields, filled from a YAML file and the command line."""
+
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+
+class ConfigurationError(ValueError):
+    """A run configuration that cannot work, said in a sentence."""
+
+
+@dataclass
+class ModelArguments:
+    """Where the model starts. Fields left at None keep the value of the checkpoint, or of `SATConfig`."""
+
+    model: str | None = field(
+        default=None, metadata={"help": "A SAT, ViT or DeiT checkpoint (folder or Hub id); none: random weights."}
+    )
+    image_size: int | None = field(default=None, metadata={"help": "Height and width of the model's input in pixels."})
+    patch_size: int | None = None
+    hidden_size: int | None = None
+    intermediate_size: int | None = None
+    num_hidden_layers: int | None = None
+    num_attention_heads: int | None = None
+    num_spatial_layers: int | None = None
+    classifier: str | None = field(default=None, metadata={"help": "patch_tokens (the paper's head) or class_token."})
+    area_target: float | None = field(default=None, metadata={"help": "λ of Eq. 7, in (0, 1)."})
+    area_loss_weight: float | None = None
+    normalization_loss_weight: float | None = None
+    smoothing_kernel_size: int | None = None
+    smoothing_sigma: float | None = None
+    area_reduction: str | None = None
+    spatial_query_scaling: str | None = None
+    drop_path_rate: float | None = None
+
+    def config_fields(self) -> dict[str, Any]:
+        """The fields of `SATConfig` that were set."""
+        fields = {name: value for name, value in vars(self).items() if name != "model"}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass
+class DataArguments:
+    """What the model learns from."""
+
+    dataset: str = field(default="folder", metadata={"help": "A name of `modeling_sat.data.READERS`."})
+    data_dir: str | None = field(default=None, metadata={"help": "The dataset's folder; none for generated ones."})
+    dataset_options: str = field(
+        default="{}",
+        metadata={"help": "Options of the dataset's reader: a mapping in YAML, JSON on the command line."},
+    )
+    validation_fraction: float = field(
+        default=0.1,
+        metadata={"help": "Share of the training images held out where the dataset has no validation split."},
+    )
+    on_bad_image: str = field(default="raise", metadata={"help": "raise or skip, for images that cannot be read."})
+    resize_size: int | None = field(
+        default=None, metadata={"help": "Images are squashed to this many pixels before the random crop; 256 for 224."}
+    )
+
+
+@dataclass
+class SATTrainingArguments(TrainingArguments):
+    """transformers' TrainingArguments with the authors' settings for CUB as defaults (`train.py:50-75`)."""
+
+    output_dir: str = "outputs/run"
+    num_train_epochs: float = 30
+    per_device_train_batch_size: int = 64
+    per_device_eval_batch_size: int = 64
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+    lr_scheduler_type: str = "constant"
+    eval_strategy: str = "epoch"
+    save_strategy: str = "epoch"
+    save_total_limit: int | None = 2
+    logging_steps: float = 20
+    seed: int = 6
+    report_to: str = "tensorboard"
+    remove_unused_columns: bool = False
+    logging_nan_inf_filter: bool = False
+    classification_epochs: float = field(
+        default=0,
+        metadata={
+            "help": "Passes with the classification loss alone before the spatial losses join; a model from random "
+            "weights needs some, a pretrained one none."
+        },
+    )
+    protocol: str = field(default="sat", metadata={"help": "Evaluation protocol: sat or wsolevaluation."})
+
+
+ARGUMENTS = (ModelArguments, DataArguments, SATTrainingArguments)
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(message[0].upper() + message[1:] + ".")
+
+
+def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SATTrainingArguments]:
+    """Reads `--config FILE` and any `--field value`, which overrides the file.
+
+    Raises:
+        ConfigurationError: no such file, a key that does not exist (with the nearest that does), or a value of the
+            wrong type.
+    """
+    parser = _Parser(ARGUMENTS, description="Trains a SAT.", allow_abbrev=False)
+    parser.add_argument("--config", help="YAML file with any of the fields below")
+    argv = [part for argument in argv for part in (argument.split("=", 1) if argument[:2] == "--" else [argument])]
+    config = argv[argv.index("--config") + 1] if "--config" in argv[:-1] else None
+    from_file = [] if config is None else _as_argv(_read_yaml(Path(config)), config)
+    *arguments, _, unknown = parser.parse_args_into_dataclasses(
+        from_file + argv, return_remaining_strings=True, look_for_args_file=False
+    )
+    if unknown:
+        raise ConfigurationError(_unknown_field(unknown[0].lstrip("-"), "The command line"))
+    return tuple(arguments)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        hint = f" There are {', '.join(near)}." if near else ""
+        raise ConfigurationError(f"There is no configuration file {path}.{hint}")
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} holds a {type(content).__name__}; expected lines of `field: value`.")
+    return content
+
+
+def _as_argv(content: dict[str, Any], path: str) -> list[str]:
+    known = _field_names()
+    argv = []
+    for name, value in content.items():
+        if name not in known:
+            raise ConfigurationError(_unknown_field(name, path))
+        if value is None:
+            continue
+        if isinstance(value, list):
+            argv += [f"--{name}", *map(str, value)]
+        else:
+            argv += [f"--{name}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    return argv
+
+
+def _field_names() -> list[str]:
+    return [field.name for arguments in ARGUMENTS for field in dataclasses.fields(arguments) if field.init]
+
+
+def _unknown_field(name: str, where: str) -> str:
+    nearest = difflib.get_close_matches(name, _field_names(), n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "`--help` lists the fields."
+    return f"{where} has a field {name!r}, which does not exist; {hint}"

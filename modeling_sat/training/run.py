@@ -1,0 +1,153 @@
+"""A training run from its arguments to a folder that `from_pretrained` loads."""
+
+import json
+from pathlib import Path
+
+import torch
+from datasets import Dataset, DatasetDict
+from transformers import set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..configuration_sat import SATConfig
+from ..data import load_wsol_dataset
+from ..data.views import TrainingView
+from ..evaluation import LocalizationEvaluator, View
+from ..image_processing_sat import SATImageProcessor
+from ..inference.localize import evaluate_localization, with_boxes
+from ..modeling_sat import SATForWeaklySupervisedLocalization
+from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
+from .trainer import SATTrainer
+
+
+CALIBRATION_THRESHOLDS = [step / 100 for step in range(1, 100)]
+
+
+def train(
+    model_arguments: ModelArguments, data_arguments: DataArguments, arguments: SATTrainingArguments
+) -> SATTrainer:
+    """Trains and saves model, processor with its calibrated threshold, and trainer state to `arguments.output_dir`.
+
+    If the folder already holds a checkpoint of the run, training goes on from there.
+
+    Raises:
+        ConfigurationError, DatasetError: before the first step, in a sentence.
+        TrainingDiverged: the loss is not finite; earlier checkpoints stay.
+    """
+    check_output_dir(Path(arguments.output_dir))
+    set_seed(arguments.seed)
+    with arguments.main_process_first(desc="reading the dataset"):
+        splits = load_splits(data_arguments, arguments)
+    model = build_model(model_arguments, splits["train"].features["label"].names)
+    image_size = model.vit.embeddings.image_size
+    processor = build_processor(model_arguments.model, image_size)
+    resize = image_size if data_arguments.resize_size is None else (data_arguments.resize_size,) * 2
+    trainer = SATTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=splits["train"].with_transform(TrainingView(processor, resize, image_size)),
+        eval_dataset=splits["validation"],
+        data_collator=collate,
+        processing_class=processor,
+    )
+    trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last_checkpoint(arguments))
+    calibrate(trainer, processor, splits["validation"])
+    trainer.save_model()
+    trainer.save_state()
+    return trainer
+
+
+def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) -> DatasetDict:
+    """The train and validation splits, the latter held out of the former where the dataset has none."""
+    try:
+        options = json.loads(data_arguments.dataset_options)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"dataset_options is {data_arguments.dataset_options!r}, not a mapping: {error}"
+        ) from error
+    settings = {
+        "validation_fraction": data_arguments.validation_fraction,
+        "on_bad_image": data_arguments.on_bad_image,
+        "seed": arguments.data_seed or 0,
+    }
+    return DatasetDict(
+        {
+            split: load_wsol_dataset(data_arguments.dataset, data_arguments.data_dir, split, **settings, **options)
+            for split in ("train", "validation")
+        }
+    )
+
+
+def build_model(model_arguments: ModelArguments, class_names: list[str]) -> SATForWeaklySupervisedLocalization:
+    """The starting point: a checkpoint with a head for `class_names`, or random weights."""
+    labels = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
+    fields = model_arguments.config_fields()
+    if model_arguments.model is None:
+        return SATForWeaklySupervisedLocalization(SATConfig(**fields, **labels))
+    if not Path(model_arguments.model).exists() and model_arguments.model.count("/") != 1:
+        raise ConfigurationError(
+            f"There is no model {model_arguments.model!r}: it is neither a folder here nor an id like owner/name. "
+            "scripts/convert_checkpoint.py makes a folder of a timm or SAT file."
+        )
+    if Path(model_arguments.model).is_file():
+        raise ConfigurationError(
+            f"{model_arguments.model} is a file; make a folder of it by scripts/convert_checkpoint.py --checkpoint "
+            f"{model_arguments.model} --source timm --output_dir FOLDER and give that folder as model."
+        )
+    model, loading = SATForWeaklySupervisedLocalization.from_pretrained(
+        model_arguments.model, ignore_mismatched_sizes=True, output_loading_info=True, dtype=torch.float32,
+        **fields, **labels,
+    )  # fmt: skip
+    resized = [key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]]
+    wrong = [name for name in resized if "classifier" not in name]
+    if wrong:
+        raise ConfigurationError(
+            f"{model_arguments.model} has {', '.join(wrong[:3])} of another shape than this configuration asks for; "
+            "leave image_size, patch_size, hidden_size and the like to the checkpoint."
+        )
+    return model
+
+
+def build_processor(model: str | None, image_size: tuple[int, int]) -> SATImageProcessor:
+    """The processor saved beside the model, or a new one that shows the model the whole image."""
+    if model is not None and (Path(model) / "preprocessor_config.json").is_file():
+        processor = SATImageProcessor.from_pretrained(model)
+        normalization = {"image_mean": processor.image_mean, "image_std": processor.image_std}
+    else:
+        normalization = {}
+    return SATImageProcessor(size={"height": image_size[0], "width": image_size[1]}, **normalization)
+
+
+def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.stack([row[name] for row in rows]) for name in ("pixel_values", "labels")}
+
+
+def calibrate(trainer: SATTrainer, processor: SATImageProcessor, validation: Dataset) -> None:
+    """Chooses the processor's localization threshold on validation images, seen whole as users will show them."""
+    validation = with_boxes(validation)
+    if not any(len(boxes) for boxes in validation["boxes"]):
+        return
+    view = View(resize=(processor.size.height, processor.size.width), crop=None)
+    evaluator = LocalizationEvaluator("sat", view, CALIBRATION_THRESHOLDS)
+    evaluate_localization(
+        trainer.model, processor, validation, evaluator, trainer.accelerator,
+        batch_size=trainer.args.per_device_eval_batch_size, num_workers=trainer.args.dataloader_num_workers,
+        description="Calibrating the threshold",
+    )  # fmt: skip
+    processor.localization_threshold = evaluator.select_threshold()
+
+
+def check_output_dir(path: Path) -> None:
+    """Makes the folder now rather than failing to after hours of training."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"Nothing can be written to output_dir {path}: {error.strerror}. Choose another."
+        ) from error
+
+
+def last_checkpoint(arguments: SATTrainingArguments) -> str | None:
+    return get_last_checkpoint(arguments.output_dir)

@@ -1,0 +1,44 @@
+"""Evaluates a SAT checkpoint on a labelled dataset.
+
+accelerate launch scripts/evaluate.py --model outputs/quickstart/model --dataset shapes --output_dir outputs/evaluation
+"""
+
+import argparse
+import json
+import sys
+
+from accelerate import PartialState
+
+from modeling_sat.data import DatasetError
+from modeling_sat.inference.evaluate import EvaluationSettings, as_table, evaluate_checkpoint
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="a SAT checkpoint, folder or Hub id")
+    parser.add_argument("--dataset", required=True, help="shapes, folder, tiny_imagenet, …")
+    parser.add_argument("--data_dir", help="the dataset's folder")
+    parser.add_argument("--output_dir", required=True, help="for metrics.json and predictions.png")
+    parser.add_argument("--split", default="test", choices=["train", "validation", "test"])
+    parser.add_argument("--protocol", default="sat", choices=["sat", "wsolevaluation"])
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--threshold", type=float, help="fixed; default: chosen on the validation split")
+    choice.add_argument("--select_on_test", action="store_true", help="choose the threshold on the evaluated split")
+    parser.add_argument(
+        "--validation_fraction", type=float, default=0.1, help="of train, where there is no validation"
+    )
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--num_workers", type=int, default=0)
+    parser.add_argument("--dataset_options", type=json.loads, default={}, help="JSON, options of the dataset's reader")
+    settings = EvaluationSettings(**vars(parser.parse_args()))
+    try:
+        result = evaluate_checkpoint(settings)
+    except (DatasetError, OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    if PartialState().is_main_process:
+        print(as_table(result))
+        print(f"Written to {settings.output_dir}: metrics.json, predictions.png")
+
+
+if __name__ == "__main__":
+    main()
