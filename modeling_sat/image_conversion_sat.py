@@ -11,8 +11,8 @@ def to_upright_rgb(image: Image.Image) -> Image.Image:
     - Transparency (alpha channel, transparent palette entry or colour) is composited on white.
     - 16-bit grey is divided by 257, so that 65535 becomes 255.
     - 32-bit integer and floating-point grey is scaled by the first of the ranges [0, 1] (floating point only),
-      [0, 255] and [0, 65535] that holds all its values, and by its own minimum and maximum if none does.
-      Values that are not finite become black.
+      [0, 255] and [0, 65535] that holds all its values, and from its minimum to its maximum if none does (black
+      where they are equal). Values that are not finite become black.
     - Of an animation, the current frame is used: the first one in a file just opened.
 
     Args:
@@ -46,5 +46,6 @@ def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
     limits = {"I": (255, 65535), "F": (1, 255, 65535)}.get(mode, (65535,))
     if low >= 0 and high <= limits[-1]:
         low, high = 0, next(limit for limit in limits if high <= limit)
-    eight_bits = ((values - low) * (255 / (high - low))).round()
+    scale = 255 / (high - low) if high > low else 0
+    eight_bits = ((values - low) * scale).round()
     return np.where(finite, eight_bits, 0).astype(np.uint8)

@@ -114,13 +114,14 @@ def read_folder(data_dir: str | Path | None) -> Benchmark:
             listed(several),
         )
     class_names = _class_names(labelled)
+    labels = {name: label for label, name in enumerate(class_names)}
 
     def read(split: str) -> Split:
         examples = [
             Example(
                 image=root / image,
                 image_id=image.as_posix(),
-                label=class_names.index(name),
+                label=labels[name],
                 boxes=_boxes_of(annotations.get(image), name),
             )
             for image, name in labelled[split]
