@@ -218,7 +218,7 @@ class TestBadInput:
     def test_inverted_original_box(self):
         inverted = [[5, 5, 2, 2]]
         assert self.update("sat", boxes=inverted).compute(0.5)["gt_known_loc"] == 0
-        with pytest.raises(ValueError, match="'bird': the ground-truth box .* is inverted"):
+        with pytest.raises(ValueError, match=r"'bird': the ground-truth box .* is inverted"):
             self.update("wsolevaluation", boxes=inverted)
 
     def test_mask_of_another_size(self):
