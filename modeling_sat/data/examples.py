@@ -13,6 +13,10 @@ class DatasetError(ValueError):
     """Something is wrong with the data on disk or with the request for it; the message says what and what to do."""
 
 
+class MissingSplitError(DatasetError):
+    """The dataset has no such split; what can be done without one may go on."""
+
+
 Box = tuple[float, float, float, float]
 """`(x_min, y_min, x_max, y_max)` in pixels of the upright original image, half-open."""
 

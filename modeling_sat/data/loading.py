@@ -2,14 +2,14 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from .checks import OnBadImage, check_classes, checked_examples
-from .examples import Benchmark, DatasetError, Example, to_dataset
+from .examples import Benchmark, DatasetError, Example, MissingSplitError, to_dataset
 from .folder import read_folder
 from .shapes import read_shapes
 from .splits import stratified_split
@@ -29,7 +29,7 @@ SPLITS = ("train", "validation", "test")
 def load_wsol_dataset(
     name: str,
     data_dir: str | Path | None = None,
-    split: str | None = None,
+    split: str | Sequence[str] | None = None,
     *,
     validation_fraction: float = 0.0,
     seed: int = 0,
@@ -49,17 +49,18 @@ def load_wsol_dataset(
     Args:
         name: one of `READERS`.
         data_dir: the folder of the benchmark; None for generated ones.
-        split: "train", "validation" or "test"; None for a `DatasetDict` of all that exist.
-        validation_fraction: in [0, 1): the part of each class that moves from train to validation, for benchmarks
-            that have no validation split. At 0, train is the whole official training set.
+        split: "train", "validation" or "test"; several of them, or None for all that exist, give a `DatasetDict`.
+        validation_fraction: in [0, 1): the part of each class that moves from train to validation where the benchmark
+            has no validation split of its own. At 0, train is the whole official training set.
         seed: of that choice, and of generated data.
         on_bad_image: "raise", or "skip" to leave out, with one warning, images that are missing or unreadable or have
             an impossible box.
         reader_options: options of the dataset's reader, such as `num_classes` of `shapes`.
 
     Raises:
-        DatasetError: an unknown name, split or option; a folder of another layout; bad images or annotations; fewer
-            than two classes to train on.
+        MissingSplitError: the dataset has no such split, here.
+        DatasetError: of which it is one: an unknown name or option; a folder of another layout; bad images or
+            annotations; fewer than two classes to train on.
     """
     reader = READERS.get(name)
     if reader is None:
@@ -68,45 +69,33 @@ def load_wsol_dataset(
         raise DatasetError(f"validation_fraction is {validation_fraction}; a number in [0, 1) was expected.")
     if on_bad_image not in ("raise", "skip"):
         raise DatasetError(f'on_bad_image is {on_bad_image!r}; "raise" or "skip" was expected.')
-    if split is not None and split not in SPLITS:
-        raise DatasetError(f"There is no split {split!r}.{_hint(split, SPLITS)}")
+    wanted = [split] if isinstance(split, str) else split
+    for split_name in wanted or ():
+        if split_name not in SPLITS:
+            raise DatasetError(f"There is no split {split_name!r}.{_hint(split_name, SPLITS)}")
 
     benchmark = reader(data_dir, **_options(name, reader, seed, reader_options))
-    available = _available_splits(name, benchmark, validation_fraction)
-    if split is not None and split not in available:
-        raise DatasetError(_missing_split(name, split, available))
+    held_out = validation_fraction > 0 and "train" in benchmark.splits and "validation" not in benchmark.splits
+    available = [known for known in SPLITS if known in benchmark.splits or (held_out and known == "validation")]
+    wanted = available if wanted is None else wanted
+    for split_name in wanted:
+        if split_name not in available:
+            raise MissingSplitError(_missing_split(name, split_name, available))
 
     def read(official: str) -> list[Example]:
         examples = checked_examples(benchmark.splits[official](), official, on_bad_image)
         check_classes(examples, official, benchmark.class_names)
         return examples
 
-    wanted = available if split is None else [split]
     examples = {}
-    if validation_fraction and not {"train", "validation"}.isdisjoint(wanted):
+    if held_out and not {"train", "validation"}.isdisjoint(wanted):
         examples["train"], examples["validation"] = _with_validation(read("train"), name, validation_fraction, seed)
     for split_name in wanted:
         if split_name not in examples:
             examples[split_name] = read(split_name)
 
     tables = {split_name: to_dataset(examples[split_name], benchmark.class_names) for split_name in wanted}
-    return datasets.DatasetDict(tables) if split is None else tables[split]
-
-
-def _available_splits(name: str, benchmark: Benchmark, validation_fraction: float) -> list[str]:
-    available = set(benchmark.splits)
-    if validation_fraction:
-        if "validation" in available:
-            raise DatasetError(
-                f"{name} has a validation split of its own, so validation_fraction must stay 0, not "
-                f"{validation_fraction}."
-            )
-        if "train" not in available:
-            raise DatasetError(
-                f"validation_fraction is {validation_fraction}, but {name} has no train split here to take it from."
-            )
-        available.add("validation")
-    return [split_name for split_name in SPLITS if split_name in available]
+    return tables[split] if isinstance(split, str) else datasets.DatasetDict(tables)
 
 
 def _missing_split(name: str, split: str, available: list[str]) -> str:
@@ -123,9 +112,9 @@ def _with_validation(
         [example.image_id for example in train], [example.label for example in train], fraction, seed
     )
     if not chosen:
-        raise DatasetError(
+        raise MissingSplitError(
             f"No class of {name} has two training images, so validation_fraction={fraction} finds none to spare. "
-            "Leave it at 0."
+            "Set it to 0."
         )
     return [train[position] for position in stay], [train[position] for position in chosen]
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
 from transformers import AutoImageProcessor, AutoModel
 
-from ..data import DatasetError, load_wsol_dataset
+from ..data import MissingSplitError, load_wsol_dataset
 from ..evaluation import ConstantBoxes, LocalizationEvaluator
 from .localize import evaluate_localization, protocol_view, with_boxes
 
@@ -62,7 +63,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         the content of `metrics.json`; metrics are fractions in [0, 1].
 
     Raises:
-        DatasetError, ValueError: in a sentence.
+        ValueError: the data, or a checkpoint that does not go with it, in a sentence.
     """
     accelerator = Accelerator()
     model = AutoModel.from_pretrained(settings.model, trust_remote_code=True).to(accelerator.device).eval()
@@ -140,7 +141,7 @@ def read_validation(settings: EvaluationSettings) -> Dataset | None:
     """The dataset's validation split or one held out of train, if it has boxes to choose a threshold by."""
     try:
         validation = read_split(settings, "validation", settings.validation_fraction)
-    except DatasetError as error:
+    except MissingSplitError as error:
         warnings.warn(f"No images to choose a threshold on: {error} The checkpoint's own is used.", stacklevel=2)
         return None
     if not has_boxes(validation):
@@ -169,12 +170,12 @@ def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
 
 
 def draw_predictions(model, processor, dataset: Dataset, threshold: float | None, count: int = 24):
-    """The first `count` images, spread over the dataset, with map, predicted and ground-truth boxes."""
+    """`count` images, spread over the dataset, with map, predicted (green) and ground-truth boxes (red)."""
     from .drawing import contact_sheet, draw_localization
 
     pictures = []
-    for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
-        row = dataset[index]
+    for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
+        row = dataset[int(index)]
         inputs = processor(row["image"], return_tensors="pt").to(model.device)
         with torch.no_grad():
             outputs = model(**inputs, interpolate_pos_encoding=True)

@@ -1,15 +1,17 @@
 """A training run from its arguments to a folder that `from_pretrained` loads."""
 
 import json
+import warnings
 from pathlib import Path
 
 import torch
 from datasets import Dataset, DatasetDict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
 from ..configuration_sat import SATConfig
-from ..data import load_wsol_dataset
+from ..data import MissingSplitError, load_wsol_dataset
 from ..data.views import TrainingView
 from ..evaluation import LocalizationEvaluator, View
 from ..image_processing_sat import SATImageProcessor
@@ -20,6 +22,7 @@ from .trainer import SATTrainer
 
 
 CALIBRATION_THRESHOLDS = [step / 100 for step in range(1, 100)]
+TASK = "weakly-supervised-object-localization"
 
 
 def train(
@@ -37,6 +40,8 @@ def train(
     set_seed(arguments.seed)
     with arguments.main_process_first(desc="reading the dataset"):
         splits = load_splits(data_arguments, arguments)
+    if "validation" not in splits:
+        arguments.eval_strategy = IntervalStrategy.NO
     model = build_model(model_arguments, splits["train"].features["label"].names)
     image_size = model.vit.embeddings.image_size
     processor = build_processor(model_arguments.model, image_size)
@@ -45,19 +50,21 @@ def train(
         model=model,
         args=arguments,
         train_dataset=splits["train"].with_transform(TrainingView(processor, resize, image_size)),
-        eval_dataset=splits["validation"],
+        eval_dataset=splits.get("validation"),
         data_collator=collate,
         processing_class=processor,
     )
     trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last_checkpoint(arguments))
-    calibrate(trainer, processor, splits["validation"])
+    if "validation" in splits:
+        calibrate(trainer, processor, splits["validation"])
     trainer.save_model()
     trainer.save_state()
+    trainer.create_model_card(tags=[TASK], dataset=data_arguments.dataset)
     return trainer
 
 
 def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) -> DatasetDict:
-    """The train and validation splits, the latter held out of the former where the dataset has none."""
+    """The train split and, if there is one or it can be held out of train, the validation split."""
     try:
         options = json.loads(data_arguments.dataset_options)
     except json.JSONDecodeError as error:
@@ -69,16 +76,23 @@ def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) 
         "on_bad_image": data_arguments.on_bad_image,
         "seed": arguments.data_seed or 0,
     }
-    return DatasetDict(
-        {
-            split: load_wsol_dataset(data_arguments.dataset, data_arguments.data_dir, split, **settings, **options)
-            for split in ("train", "validation")
-        }
-    )
+    name, folder = data_arguments.dataset, data_arguments.data_dir
+    try:
+        return load_wsol_dataset(name, folder, ["train", "validation"], **settings, **options)
+    except MissingSplitError as error:
+        warnings.warn(f"{error} Nothing is evaluated between epochs, and no threshold is chosen.", stacklevel=2)
+        return load_wsol_dataset(name, folder, ["train"], **settings | {"validation_fraction": 0.0}, **options)
 
 
 def build_model(model_arguments: ModelArguments, class_names: list[str]) -> SATForWeaklySupervisedLocalization:
     """The starting point: a checkpoint with a head for `class_names`, or random weights."""
+    try:
+        return _build_model(model_arguments, class_names)
+    except StrictDataclassError as error:
+        raise ConfigurationError(str(error.__cause__ or error)) from error
+
+
+def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> SATForWeaklySupervisedLocalization:
     labels = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
     fields = model_arguments.config_fields()
     if model_arguments.model is None:

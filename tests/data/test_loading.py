@@ -13,7 +13,6 @@ from modeling_sat.data import READERS, DatasetError, load_wsol_dataset
         ),
         ({"name": "shapes", "num_clases": 3}, "no option 'num_clases'. Did you mean 'num_classes'"),
         ({"name": "shapes", "validation_fraction": 1.5}, "validation_fraction is 1.5"),
-        ({"name": "shapes", "validation_fraction": 0.1}, "validation split of its own"),
         ({"name": "shapes", "on_bad_image": "ignore"}, "on_bad_image is 'ignore'"),
         ({"name": "folder"}, "pass data_dir"),
         ({"name": "folder", "data_dir": "/no/such/folder"}, "/no/such/folder does not exist; / holds"),
@@ -57,3 +56,10 @@ def test_validation_where_no_class_has_two_images(tmp_path, write_image):
         write_image(tmp_path / name / "0.png")
     with pytest.raises(DatasetError, match="No class of folder has two training images"):
         load_wsol_dataset("folder", tmp_path, validation_fraction=0.5)
+
+
+def test_validation_fraction_leaves_an_official_validation_split_alone():
+    splits = load_wsol_dataset(
+        "shapes", split=["train", "validation"], validation_fraction=0.5, num_train=20, num_validation=4
+    )
+    assert {name: len(table) for name, table in splits.items()} == {"train": 20, "validation": 4}

@@ -1,0 +1,170 @@
+"""SAT against a plain ViT in one interleaved run: time of inference and of a training step, and peak memory.
+
+python scripts/benchmark.py --model deit-s --batch_size 16 --rounds 15
+
+Prints medians and the ratios to the plain ViT; a peer is a Python file with a function `build(num_labels)` that
+returns a module and two functions, `infer(module, pixel_values)` and `loss(module, pixel_values, labels)`.
+"""
+
+import argparse
+import importlib.util
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import ViTConfig, ViTForImageClassification
+
+from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization
+
+
+SIZES = {
+    "deit-t": {"hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768},
+    "deit-s": {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536},
+    "deit-b": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Contender(NamedTuple):
+    module: torch.nn.Module
+    infer: Callable
+    loss: Callable
+
+
+def build(name: str, arguments: argparse.Namespace) -> Contender:
+    torch.manual_seed(0)
+    settings = {**SIZES[arguments.model], "num_labels": arguments.num_labels, "image_size": arguments.image_size}
+    if name == "peer":
+        spec = importlib.util.spec_from_file_location("peer", arguments.peer)
+        peer = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(peer)
+        contender = Contender(*peer.build(arguments.num_labels))
+    else:
+        if name == "sat":
+            module = SATForWeaklySupervisedLocalization(SATConfig(**settings))
+        else:
+            module = ViTForImageClassification(ViTConfig(**settings, layer_norm_eps=1e-6))
+        module.set_attn_implementation("sdpa")
+        contender = Contender(
+            module,
+            lambda module, pixel_values: module(pixel_values=pixel_values).logits,
+            lambda module, pixel_values, labels: module(pixel_values=pixel_values, labels=labels).loss,
+        )
+    module = contender.module.to(arguments.device, DTYPES[arguments.dtype])
+    return contender._replace(module=torch.compile(module) if arguments.compile else module)
+
+
+class Step:
+    """One step of a contender on the same random batch, by mode."""
+
+    def __init__(self, contender: Contender, mode: str, arguments: argparse.Namespace):
+        generator = torch.Generator().manual_seed(1)
+        shape = (arguments.batch_size, 3, arguments.image_size, arguments.image_size)
+        pixel_values = torch.randn(shape, generator=generator)
+        self.pixel_values = pixel_values.to(arguments.device, DTYPES[arguments.dtype])
+        self.labels = torch.randint(arguments.num_labels, (len(pixel_values),), generator=generator).to(
+            arguments.device
+        )
+        self.contender = contender
+        self.mode = mode
+        self.device = arguments.device
+        contender.module.train(mode == "training")
+        if mode == "training":
+            self.optimizer = torch.optim.AdamW(contender.module.parameters(), lr=1e-4)
+
+    def run(self) -> float:
+        """Seconds of one step."""
+        started = time.perf_counter()
+        module, infer, loss = self.contender
+        if self.mode == "inference":
+            with torch.inference_mode():
+                infer(module, self.pixel_values)
+        else:
+            loss(module, self.pixel_values, self.labels).backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+
+def median_seconds(names: list[str], mode: str, arguments: argparse.Namespace) -> dict[str, float]:
+    steps = {name: Step(build(name, arguments), mode, arguments) for name in names}
+    for step in steps.values():
+        step.run()
+    seconds = {name: [] for name in names}
+    for round_number in range(arguments.rounds):
+        first = round_number % len(names)
+        for name in names[first:] + names[:first]:
+            seconds[name].append(steps[name].run())
+        print(f"\r{mode}: round {round_number + 1} of {arguments.rounds}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_megabytes(name: str, mode: str, arguments: argparse.Namespace) -> float:
+    """Peak memory of three steps in a process of its own: resident on the CPU, allocated on a GPU."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--only_memory_of", name, mode]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def print_peak(name: str, mode: str, arguments: argparse.Namespace) -> None:
+    step = Step(build(name, arguments), mode, arguments)
+    for _ in range(3):
+        step.run()
+    if arguments.device == "cuda":
+        print(torch.cuda.max_memory_allocated() / 2**20)
+    else:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="deit-s", choices=SIZES)
+    parser.add_argument("--num_labels", type=int, default=1000)
+    parser.add_argument("--image_size", type=int, default=224)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--dtype", default="float32", choices=DTYPES)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--peer", type=Path, help="Python file of a third model")
+    parser.add_argument("--output", type=Path, help="also write the figures here as JSON")
+    parser.add_argument("--only_memory_of", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.only_memory_of:
+        print_peak(*arguments.only_memory_of, arguments)
+        return
+
+    names = ["vit", "sat"] + (["peer"] if arguments.peer else [])
+    print(
+        f"{arguments.model}, {arguments.num_labels} classes, {arguments.image_size} px, batch {arguments.batch_size}, "
+        f"{arguments.dtype}, {arguments.device}, {'compiled' if arguments.compile else 'eager'}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.rounds} interleaved rounds"
+    )
+    print(f"{'':<10}{'':<6}{'median s':>10}{'to vit':>8}{'peak MB':>10}{'to vit':>8}")
+    figures = {}
+    for mode in ("inference", "training"):
+        seconds = median_seconds(names, mode, arguments)
+        memory = {name: peak_megabytes(name, mode, arguments) for name in names}
+        for name in names:
+            print(
+                f"{mode:<10}{name:<6}{seconds[name]:>10.4f}{seconds[name] / seconds['vit']:>8.3f}"
+                f"{memory[name]:>10.0f}{memory[name] / memory['vit']:>8.3f}"
+            )
+        if arguments.peer:
+            print(f"{mode:<10}sat to peer: time {seconds['sat'] / seconds['peer']:.3f}")
+        figures[mode] = {"seconds": seconds, "peak_megabytes": memory}
+    if arguments.output:
+        arguments.output.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
