@@ -1,0 +1,42 @@
+"""Finds the objects of images with a trained checkpoint: a file of boxes, and overlays of map and box to look at.
+
+python scripts/predict.py --model outputs/quickstart/model --images photographs --output_dir outputs/boxes --format coco
+
+Runs on all processes of `accelerate launch`. In the output folder: predictions.jsonl (always: one line an image, boxes
+[x_min, y_min, x_max, y_max] in pixels of the upright image), overlays/, skipped.txt (images that cannot be read), and
+  --format coco   annotations.json
+  --format yolo   data.yaml and labels/
+  --format voc    annotations/
+"""
+
+import argparse
+import sys
+
+from modeling_sat.inference.predict import FORMATS, PredictionError, predict_images
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="checkpoint folder or Hub id; its own code is run")
+    parser.add_argument("--images", required=True, nargs="+", help="image files, and folders searched at any depth")
+    parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--format", default="jsonl", choices=FORMATS, dest="export_format")
+    parser.add_argument(
+        "--threshold", type=float, help="of the localization map, in [0, 1); default: the checkpoint's"
+    )
+    parser.add_argument("--multiple_objects", action="store_true", help="every object, not the largest one alone")
+    parser.add_argument("--batch_size", type=int, default=16, help="of each process; default: 16")
+    parser.add_argument("--no_overlays", action="store_false", dest="draw_overlays", help="boxes alone, no pictures")
+    arguments = vars(parser.parse_args())
+    try:
+        summary = predict_images(**arguments)
+    except PredictionError as error:
+        sys.exit(f"error: {error}")
+    output_dir = arguments["output_dir"]
+    if summary.skipped:
+        print(f"Skipped {len(summary.skipped)} images, listed in {output_dir}/skipped.txt.", file=sys.stderr)
+    print(f"Boxes of {summary.num_images} images are in {output_dir}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
+
+from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
+from modeling_sat.image_conversion_sat import to_upright_rgb
+from modeling_sat.inference import PredictionError, predict_images
+from modeling_sat.inference.predict import ImageFiles
+
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
+SIZES = {
+    "alpha.png": (50, 40),
+    "animated.gif": (30, 60),
+    "deep/er/cmyk.jpg": (90, 70),
+    "deep/grey16.png": (64, 32),
+    "photograph.jpg": (1500, 900),
+    "turned.JPG": (40, 80),
+}
+"""(width, height) of the upright images, sorted by path."""
+BROKEN = ["notes.jpg", "truncated.png"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    config = SATConfig(
+        hidden_size=48,
+        num_attention_heads=3,
+        num_hidden_layers=4,
+        intermediate_size=96,
+        image_size=64,
+        patch_size=8,
+        id2label={0: "apple", 1: "banana", 2: "orange"},
+    )
+    SATForWeaklySupervisedLocalization(config).save_pretrained(folder)
+    SATImageProcessor(size={"height": 64, "width": 64}, localization_threshold=0.6).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / ".thumbnails").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1500, 4), np.uint8)
+
+    def picture(mode: str, size: tuple[int, int]) -> Image.Image:
+        return (
+            Image.fromarray(np.kron(noise[:4, :4], np.ones((300, 400, 1), np.uint8)), "RGBA")
+            .resize(size)
+            .convert(mode)
+        )
+
+    picture("RGBA", (50, 40)).save(folder / "alpha.png")
+    frames = [picture("P", (30, 60)), Image.new("P", (30, 60))]
+    frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
+    picture("CMYK", (90, 70)).save(folder / "deep" / "er" / "cmyk.jpg")
+    Image.fromarray((np.arange(64 * 32) * 30).astype(np.uint16).reshape(32, 64)).save(folder / "deep" / "grey16.png")
+    picture("RGB", (1500, 900)).save(folder / "photograph.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture("RGB", (80, 40)).save(folder / "turned.JPG", exif=exif)
+    (folder / "notes.jpg").write_text("not an image")
+    (folder / "truncated.png").write_bytes((folder / "alpha.png").read_bytes()[:-200])
+    picture("RGB", (20, 20)).save(folder / ".hidden.jpg")
+    picture("RGB", (20, 20)).save(folder / ".thumbnails" / "hidden.jpg")
+    (folder / "README.txt").write_text("apples")
+    return folder
+
+
+def run(*arguments: object, launcher: str = "", folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, *launcher.split(), str(SCRIPT), *map(str, arguments)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+
+
+def lines(output_dir: Path) -> list[dict]:
+    return [json.loads(line) for line in (output_dir / "predictions.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(checkpoint, photographs, tmp_path_factory) -> tuple[subprocess.CompletedProcess, Path]:
+    """The script on all photographs from their own folder, as a user would run it."""
+    output_dir = tmp_path_factory.mktemp("runs") / "not" / "there yet"
+    arguments = ("--model", checkpoint, "--images", ".", "--output_dir", output_dir, "--batch_size", 4)
+    return run(*arguments, folder=photographs), output_dir
+
+
+def test_every_image_has_a_line_in_order(finished):
+    process, output_dir = finished
+    assert process.returncode == 0, process.stderr
+    found = {line["image"]: (line["width"], line["height"]) for line in lines(output_dir)}
+    assert list(found.items()) == list(SIZES.items())
+    assert "Boxes of 6 images" in process.stdout
+
+
+def test_boxes_are_those_of_the_processor(finished, checkpoint, photographs):
+    model = SATForWeaklySupervisedLocalization.from_pretrained(checkpoint).eval()
+    processor = SATImageProcessor.from_pretrained(checkpoint)
+    for line in lines(finished[1]):
+        image = to_upright_rgb(Image.open(photographs / line["image"]))
+        with torch.inference_mode():
+            outputs = model(**processor(images=image, return_tensors="pt"))
+        (expected,) = processor.post_process_localization(outputs, target_sizes=[(image.height, image.width)])
+        (found,) = line["objects"]
+        assert found["label"] == model.config.id2label[expected["labels"].item()]
+        assert found["score"] == pytest.approx(expected["scores"].item(), abs=1e-5)
+        assert found["box"] == pytest.approx(expected["boxes"][0].tolist(), abs=1e-3)
+
+
+def test_every_image_has_an_overlay_of_its_shape(finished):
+    overlays = {file.relative_to(finished[1] / "overlays") for file in (finished[1] / "overlays").rglob("*.*")}
+    assert overlays == {Path(name).with_suffix(".jpg") for name in SIZES}
+    for name, (width, height) in SIZES.items():
+        with Image.open(finished[1] / "overlays" / Path(name).with_suffix(".jpg")) as overlay:
+            assert 384 <= max(overlay.size) <= 1280
+            assert overlay.width / overlay.height == pytest.approx(width / height, rel=0.01)
+
+
+def test_unreadable_images_are_listed_and_skipped(finished):
+    process, output_dir = finished
+    sentences = (output_dir / "skipped.txt").read_text().splitlines()
+    assert [sentence.split(" cannot be read as an image (")[0] for sentence in sentences] == BROKEN
+    assert "Skipped 2 images" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_two_processes_write_what_one_writes(finished, checkpoint, photographs, tmp_path):
+    launcher = (
+        "-m accelerate.commands.launch --cpu --main_process_port 0 --num_processes 2 --num_cpu_threads_per_process 1"
+    )
+    arguments = (
+        "--model",
+        checkpoint,
+        "--images",
+        ".",
+        "--output_dir",
+        tmp_path,
+        "--batch_size",
+        3,
+        "--format",
+        "coco",
+    )
+    process = run(*arguments, "--no_overlays", launcher=launcher, folder=photographs)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("Boxes of 6 images") == 1
+    for found, expected in zip(lines(tmp_path), lines(finished[1]), strict=True):
+        assert found["image"] == expected["image"]
+        assert found["objects"][0]["box"] == pytest.approx(expected["objects"][0]["box"], abs=1e-3)
+    assert (tmp_path / "skipped.txt").read_text() == (finished[1] / "skipped.txt").read_text()
+    coco = json.loads((tmp_path / "annotations.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == list(SIZES)
+    assert not (tmp_path / "overlays").exists()
+
+
+def test_the_script_ends_with_a_sentence(checkpoint, photographs, tmp_path, monkeypatch):
+    arguments = ("--model", checkpoint, "--images", photographs / "notes.jpg", "--output_dir", tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+    with pytest.raises(SystemExit, match=r"^error: None of the 1 images can be read. The first: .*notes.jpg cannot"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def test_a_second_run_does_not_take_overlays_for_images(checkpoint, tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "one.png")
+    for _ in range(2):
+        summary = predict_images(checkpoint, [tmp_path], tmp_path)
+        assert summary.num_images == 1
+        assert not (tmp_path / "skipped.txt").exists()
+
+
+def test_threshold_and_multiple_objects_reach_the_boxes(checkpoint, photographs, tmp_path):
+    image = photographs / "photograph.jpg"
+    for name, settings in {
+        "low": {"threshold": 0.1},
+        "high": {"threshold": 0.9},
+        "many": {"threshold": 0.9, "multiple_objects": True},
+    }.items():
+        predict_images(checkpoint, [image], tmp_path / name, draw_overlays=False, **settings)
+    boxes = {
+        name: [found["box"] for found in lines(tmp_path / name)[0]["objects"]] for name in ("low", "high", "many")
+    }
+    areas = {name: (box[0][2] - box[0][0]) * (box[0][3] - box[0][1]) for name, box in boxes.items()}
+    assert areas["high"] < areas["low"]
+    assert len(boxes["many"]) > len(boxes["high"]) == 1
+    assert boxes["many"][0] == boxes["high"][0]
+
+
+def test_images_that_differ_by_suffix_have_overlays_of_their_own(checkpoint, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a.jpg", "a.png", "b.png"):
+        Image.new("RGB", (40, 40)).save(images / name)
+    predict_images(checkpoint, [images], tmp_path / "out")
+    overlays = sorted(file.name for file in (tmp_path / "out" / "overlays").iterdir())
+    assert overlays == ["a.jpg.jpg", "a.png.jpg", "b.jpg"]
+    with pytest.raises(PredictionError, match=r"a\.jpg and a\.png do; rename one"):
+        predict_images(checkpoint, [images], tmp_path / "out", export_format="yolo")
+
+
+def test_names_are_relative_to_what_holds_all_inputs(photographs):
+    files = ImageFiles.find([photographs / "deep" / "er", photographs / "alpha.png", photographs / "alpha.png"])
+    assert [files.name(path).as_posix() for path in files.paths] == ["alpha.png", "deep/er/cmyk.jpg"]
+    files = ImageFiles.find([photographs / "deep"])
+    assert [files.name(path).as_posix() for path in files.paths] == ["er/cmyk.jpg", "grey16.png"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"images": ["{tmp}/absent"]}, "absent does not exist. Give image files or folders"),
+        ({"images": ["{tmp}/empty"]}, "There are no image files .*empty holds README.txt"),
+        ({"output_dir": "{tmp}/empty/README.txt"}, "README.txt cannot be made"),
+        ({"output_dir": "{tmp}/empty/README.txt/out"}, "README.txt/out cannot be made"),
+        ({"output_dir": "{tmp}/taken"}, "predictions.jsonl cannot be written"),
+        ({"model": "{tmp}/absent"}, "absent cannot be used: there is no such folder"),
+        ({"model": "{tmp}/empty/README.txt"}, "README.txt is not a checkpoint: it is a file"),
+        ({"model": "{tmp}/empty"}, "empty is not a checkpoint: it has no config.json; it holds README.txt"),
+        ({"model": "{tmp}/vit"}, "vit cannot be used: its ViTImageProcessorPil makes no boxes"),
+        ({"model": "{tmp}/disguised"}, "disguised holds a ViTModel, which gives no localization map"),
+        ({"model": "{tmp}/beheaded"}, "beheaded lacks weights of its model: patch_classifier.bias"),
+        ({"model": "{tmp}/damaged"}, "damaged cannot be used: "),
+        ({"threshold": 1.0}, "The threshold is 1.0; choose one from 0 to below 1"),
+        ({"batch_size": 0}, "The batch size is 0; choose 1 or more"),
+        ({"export_format": "csv"}, "The format is 'csv'; choose one of jsonl, coco, yolo, voc"),
+    ],
+)
+def test_what_cannot_work_is_said_in_a_sentence(settings, message, checkpoint, photographs, bad_things, tmp_path):
+    settings = {"model": checkpoint, "images": [photographs / "alpha.png"], "output_dir": tmp_path, **settings}
+    for name, value in settings.items():
+        if isinstance(value, str):
+            settings[name] = value.format(tmp=bad_things)
+        elif isinstance(value, list):
+            settings[name] = [str(path).format(tmp=bad_things) for path in value]
+    with pytest.raises(PredictionError, match=message):
+        predict_images(**settings)
+
+
+@pytest.fixture(scope="module")
+def bad_things(checkpoint, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "empty").mkdir()
+    (folder / "empty" / "README.txt").write_text("apples")
+    (folder / "taken" / "predictions.jsonl").mkdir(parents=True)
+    vit = ViTConfig(hidden_size=24, num_attention_heads=3, num_hidden_layers=1, intermediate_size=24, image_size=32)
+    for name, processor in {
+        "vit": ViTImageProcessorPil(),
+        "disguised": SATImageProcessor(size={"height": 32, "width": 32}),
+    }.items():
+        ViTModel(vit).save_pretrained(folder / name)
+        processor.save_pretrained(folder / name)
+    model = SATForWeaklySupervisedLocalization.from_pretrained(checkpoint)
+    processor = SATImageProcessor.from_pretrained(checkpoint)
+    model.vit.save_pretrained(folder / "beheaded")
+    processor.save_pretrained(folder / "beheaded")
+    model.save_pretrained(folder / "damaged")
+    processor.save_pretrained(folder / "damaged")
+    (folder / "damaged" / "model.safetensors").write_bytes(b"not weights")
+    return folder
