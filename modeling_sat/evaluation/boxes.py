@@ -92,20 +92,22 @@ def contour_boxes(gray: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.
     extents = _extents(gray, levels)
     occupied = gray.max() > levels
     extents[~occupied] = 0
-    boxes, starts, largest = [], [], []
+    rectangles, starts, largest = [], [], []  # rectangles are (x, y, w, h) inside the extent of their level
     for level, extent, any_pixel in zip(levels.tolist(), extents.tolist(), occupied.tolist()):
-        starts.append(len(boxes))
-        largest.append(len(boxes))
+        starts.append(len(rectangles))
+        largest.append(len(rectangles))
         left, top, right, bottom = extent
         contours = ()
         if any_pixel:
             above = cv2.threshold(gray[top:bottom, left:right], level, 1, cv2.THRESH_BINARY)[1]
             contours = cv2.findContours(above, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
         if len(contours) < 2:  # nothing, or one component without holes: its box is the extent
-            boxes.append(extent)
+            rectangles.append((0, 0, right - left, bottom - top))
             continue
         largest[-1] += int(np.argmax([cv2.contourArea(contour) for contour in contours]))
-        for x, y, w, h in map(cv2.boundingRect, contours):
-            boxes.append([left + x, top + y, left + x + w, top + y + h])
-    boxes = np.minimum(np.array(boxes), [width - 1, height - 1, width - 1, height - 1])
+        rectangles.extend(map(cv2.boundingRect, contours))
+    boxes = np.array(rectangles)
+    boxes[:, 2:] += boxes[:, :2]
+    boxes += np.tile(np.repeat(extents[:, :2], np.diff(starts, append=len(boxes)), axis=0), 2)
+    boxes = np.minimum(boxes, [width - 1, height - 1, width - 1, height - 1])
     return boxes, np.array(starts), np.array(largest)
