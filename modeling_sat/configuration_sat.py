@@ -91,15 +91,24 @@ class SATConfig(ViTConfig):
         super().__post_init__(**kwargs)
 
     def validate_patch_grid(self):
+        for field in ("image_size", "patch_size"):
+            sides = pair(getattr(self, field))
+            if len(sides) != 2 or min(sides) < 1:
+                raise ValueError(
+                    f"{field} is {getattr(self, field)}; give one number of pixels or (height, width), 1 or more."
+                )
         for axis, image, patch in zip(("height", "width"), pair(self.image_size), pair(self.patch_size)):
-            if patch < 1 or image < patch or image % patch:
+            if image % patch:
                 below = max(image // patch, 1) * patch
                 raise ValueError(
                     f"image_size has {axis} {image}, which patch_size {patch} does not divide into whole patches; "
                     f"the nearest {axis}s that it does are {below} and {below + patch}."
                 )
 
-    def validate_heads(self):
+    def validate_dimensions(self):
+        for field in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "num_labels"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} is {getattr(self, field)}; choose a whole number, 1 or more.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}."
@@ -118,7 +127,7 @@ class SATConfig(ViTConfig):
                 f"area_target is {self.area_target}; it is the fraction of the image that objects cover on average, "
                 "so choose it between 0 and 1, both excluded (the paper uses 0.25 for CUB and 0.35 for ImageNet)."
             )
-        if self.area_loss_weight < 0 or self.normalization_loss_weight < 0:
+        if not (self.area_loss_weight >= 0 and self.normalization_loss_weight >= 0):
             raise ValueError(
                 f"area_loss_weight ({self.area_loss_weight}) and normalization_loss_weight "
                 f"({self.normalization_loss_weight}) must not be negative; 0 turns a loss off."
@@ -127,7 +136,7 @@ class SATConfig(ViTConfig):
             raise ValueError(
                 f"smoothing_kernel_size is {self.smoothing_kernel_size}; choose an odd number, 1 or more."
             )
-        if self.smoothing_sigma <= 0:
+        if not self.smoothing_sigma > 0:
             raise ValueError(f"smoothing_sigma is {self.smoothing_sigma}; choose a standard deviation above 0.")
 
     def validate_drop_path(self):
