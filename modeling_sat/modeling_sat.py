@@ -6,13 +6,13 @@ Eq. 4-6), one head on patch tokens (`SATPatchClassifier`) and two spatial losses
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig
 from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.auto.modeling_auto import (
@@ -103,12 +103,12 @@ class SATEmbeddings(ViTEmbeddings):
 
     def forward(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool | None = False) -> torch.Tensor:
         if not torch.compiler.is_exporting():
-            self.check_size(*pixel_values.shape[2:])
+            self.check_size(*pixel_values.shape[2:], interpolate_pos_encoding)
         embeddings = super().forward(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         spatial = self.dropout(self.spatial_token + self.spatial_position_embedding)
-        return torch.cat([embeddings, spatial.expand(len(embeddings), -1, -1)], dim=1)
+        return torch.cat([embeddings, spatial.expand(embeddings.shape[0], -1, -1)], dim=1)
 
-    def check_size(self, height: int, width: int) -> None:
+    def check_size(self, height: int, width: int, interpolate_pos_encoding: bool | None) -> None:
         for axis, pixels, patch in (("height", height, self.patch_size[0]), ("width", width, self.patch_size[1])):
             if pixels < patch or pixels % patch:
                 below = pixels // patch * patch
@@ -117,6 +117,11 @@ class SATEmbeddings(ViTEmbeddings):
                     f"The input is {height}×{width} pixels, but its {axis} {pixels} is not a multiple of the patch "
                     f"size {patch}. Resize it to {nearest}; SATImageProcessor does so by its `size`."
                 )
+        if not interpolate_pos_encoding and (height, width) != self.image_size:
+            raise ValueError(
+                f"The input is {height}×{width} pixels, but the model is made for {self.image_size[0]}×"
+                f"{self.image_size[1]}. Resize it, or pass interpolate_pos_encoding=True."
+            )
 
 
 class SpatialQueryAttention(ViTAttention):
@@ -190,7 +195,7 @@ class SATLayer(ViTLayer):
         if not self.training or self.drop_path_rate == 0:
             return hidden_states + branch
         keep = 1 - self.drop_path_rate
-        kept = branch.new_empty(len(branch), 1, 1).bernoulli_(keep) / keep
+        kept = branch.new_empty(branch.shape[0], 1, 1).bernoulli_(keep) / keep
         return torch.addcmul(hidden_states, branch, kept)
 
 
@@ -234,7 +239,7 @@ def area_loss(localization_map: torch.Tensor, target: float, over_all_processes:
     """
     area = localization_map.mean()
     if over_all_processes and torch.distributed.is_available() and torch.distributed.is_initialized():
-        batch_size = len(localization_map)
+        batch_size = localization_map.shape[0]
         totals = torch.stack([area.detach() * batch_size, area.new_tensor(batch_size)])
         torch.distributed.all_reduce(totals)
         # Only the sign of (area - λ) depends on other processes; uneven batches weigh by their share of the images.
@@ -269,6 +274,11 @@ class SATPreTrainedModel(ViTPreTrainedModel):
     _no_split_modules = ["SATEmbeddings", "SATLayer"]
     _can_record_outputs = {"hidden_states": SATLayer, "attentions": SpatialQueryAttention}
 
+    def __init__(self, config: SATConfig, *args, **kwargs):
+        # What `from_pretrained(…, area_target=2.0)` sets, it sets after the config has checked itself.
+        config.validate()
+        super().__init__(config, *args, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         if isinstance(module, SATPatchClassifier):
@@ -287,19 +297,30 @@ class SATPreTrainedModel(ViTPreTrainedModel):
         """Also takes a ViT or DeiT image-classification checkpoint of transformers: what SAT adds is then new.
 
         With `classifier="class_token"` the checkpoint's classifier is kept; a DeiT's distillation token is not.
+
+        Raises:
+            ValueError: the checkpoint is of another architecture.
         """
         hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
         if pretrained_model_name_or_path is not None and config is None:
-            source_config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
-            if source_config.model_type in ("vit", "deit"):
-                vit = AutoModelForImageClassification.from_pretrained(
-                    pretrained_model_name_or_path, config=source_config, **hub
+            # Not by AutoConfig, which would ask for trust in code that is already running.
+            config_dict, _ = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **hub)
+            source = config_dict.get("model_type", cls.config_class.model_type)
+            if source in ("vit", "deit"):
+                source_config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
+                vit, loading = AutoModelForImageClassification.from_pretrained(
+                    pretrained_model_name_or_path, config=source_config, output_loading_info=True, **hub
                 )
                 kwargs = {name: value for name, value in kwargs.items() if name not in hub}
                 settings = {**source_config.to_dict(), "model_type": SATConfig.model_type, "architectures": None}
                 config, kwargs = SATConfig.from_dict(settings, return_unused_kwargs=True, **kwargs)
-                state_dict = _vit_state_dict(vit, config)
+                state_dict = _vit_state_dict(vit, loading["missing_keys"], config)
                 return super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
+            if source != cls.config_class.model_type:
+                raise ValueError(
+                    f"{pretrained_model_name_or_path} is a checkpoint of {source!r}; {cls.__name__} loads its own "
+                    "checkpoints and those of 'vit' and 'deit' (image classification)."
+                )
         return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
 
     def save_pretrained(self, save_directory, *args, **kwargs):
@@ -327,12 +348,17 @@ _HUB_ARGUMENTS = (
 )  # fmt: skip
 
 
-def _vit_state_dict(vit: nn.Module, config: SATConfig) -> dict[str, torch.Tensor]:
-    state_dict = {name.replace("deit.", "vit.", 1): weight for name, weight in vit.state_dict().items()}
-    if state_dict.pop("vit.embeddings.distillation_token", None) is not None:
+def _vit_state_dict(vit: nn.Module, missing: Iterable[str], config: SATConfig) -> dict[str, torch.Tensor]:
+    """The weights that the checkpoint had, by our names; what SAT has no place for stays, to be reported as such."""
+    state_dict = {
+        name.replace("deit.", "vit.", 1).replace("cls_classifier.", "classifier."): weight
+        for name, weight in vit.state_dict().items()
+        if name not in missing
+    }
+    if "vit.embeddings.distillation_token" in state_dict:
         positions = state_dict["vit.embeddings.position_embeddings"]
         state_dict["vit.embeddings.position_embeddings"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
-    if config.classifier != "class_token" or len(state_dict["classifier.weight"]) != config.num_labels:
+    if config.classifier == "class_token" and vit.num_labels != config.num_labels:
         state_dict = {name: weight for name, weight in state_dict.items() if not name.startswith("classifier.")}
     return state_dict
 
