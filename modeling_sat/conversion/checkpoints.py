@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -43,12 +44,14 @@ class Conversion:
         new: names of our parameters that the checkpoint does not have; they hold their initial values.
         left_out: names in the checkpoint that have no place in the model.
         threshold: the localization threshold in [0, 1] that the authors' training saved, if any.
+        preprocessing: what the checkpoint's own image processor says of pixel values, e.g. `image_mean`.
     """
 
     model: SATForWeaklySupervisedLocalization
     new: list[str]
     left_out: list[str]
     threshold: float | None = None
+    preprocessing: dict = field(default_factory=dict)
 
     def __str__(self) -> str:
         parts = {"New, at their initial values": self.new, "In the checkpoint but left out": self.left_out}
@@ -62,7 +65,6 @@ class Conversion:
 class _Checkpoint:
     state_dict: dict[str, torch.Tensor]
     threshold: float | None = None
-    left_out: list[str] = field(default_factory=list)
 
 
 def convert_checkpoint(
@@ -81,20 +83,32 @@ def convert_checkpoint(
             `num_attention_heads` (default: hidden_size / 64, as in every DeiT).
 
     Raises:
-        CheckpointError: the file is missing or unreadable, or it fits nothing of a ViT.
+        CheckpointError: the file is missing or unreadable, it fits nothing of a ViT, or the folder cannot be written.
     """
-    if source == "vit":
-        conversion = _convert_transformers(checkpoint, num_labels, config)
-    elif source in ("sat", "timm"):
-        conversion = _convert_timm_names(checkpoint, source, num_labels, config)
-    else:
+    if source not in ("sat", "timm", "vit"):
         raise CheckpointError(f"source is {source!r}; choose 'sat', 'timm' or 'vit'.")
+    try:
+        if source == "vit":
+            conversion = _convert_transformers(checkpoint, num_labels, config)
+        else:
+            conversion = _convert_timm_names(checkpoint, source, num_labels, config)
+    except StrictDataclassError as error:
+        raise CheckpointError(f"{checkpoint} does not make a SAT model: {error.__cause__ or error}") from error
     if output_dir is not None:
-        conversion.model.save_pretrained(output_dir)
-        height, width = conversion.model.vit.embeddings.image_size
-        threshold = {} if conversion.threshold is None else {"localization_threshold": conversion.threshold}
-        SATImageProcessor(size={"height": height, "width": width}, **threshold).save_pretrained(output_dir)
+        _save(conversion, Path(output_dir))
     return conversion
+
+
+def _save(conversion: Conversion, output_dir: Path) -> None:
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{output_dir} cannot be made a folder: {error.strerror}. Choose another.") from error
+    conversion.model.save_pretrained(output_dir)
+    height, width = conversion.model.vit.embeddings.image_size
+    threshold = {} if conversion.threshold is None else {"localization_threshold": conversion.threshold}
+    processor = SATImageProcessor(size={"height": height, "width": width}, **conversion.preprocessing, **threshold)
+    processor.save_pretrained(output_dir)
 
 
 def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict) -> Conversion:
@@ -104,13 +118,24 @@ def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict)
         model, loading = SATForWeaklySupervisedLocalization.from_pretrained(
             checkpoint, output_loading_info=True, **config
         )
-    except OSError as error:
-        raise CheckpointError(f"{checkpoint} is not a checkpoint of transformers: {error}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint} is not a ViT checkpoint of transformers: {error}") from error
     new = sorted(loading["missing_keys"])
     if any(re.match(r"vit\.(layers|layernorm|embeddings\.patch)", name) for name in new):
         raise CheckpointError(f"{checkpoint} fits no ViT: it lacks {', '.join(new[:5])} and {len(new[5:])} more.")
-    left_out = ["classifier"] if hasattr(model, "patch_classifier") else []
-    return Conversion(model, new, left_out + sorted(loading["unexpected_keys"]))
+    left_out = sorted(loading["unexpected_keys"])
+    if "classifier.weight" in new:
+        left_out = ["classifier.bias", "classifier.weight", *left_out]
+    return Conversion(model, new, left_out, preprocessing=_preprocessing(checkpoint))
+
+
+def _preprocessing(checkpoint: str) -> dict:
+    try:
+        settings, _ = SATImageProcessor.get_image_processor_dict(checkpoint)
+    except OSError:
+        return {}
+    names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "resample")
+    return {name: settings[name] for name in names if settings.get(name) is not None}
 
 
 def _convert_timm_names(checkpoint: str, source: str, num_labels: int | None, config: dict) -> Conversion:
@@ -136,7 +161,7 @@ def _convert_timm_names(checkpoint: str, source: str, num_labels: int | None, co
             "intermediate_size": len(read.state_dict["blocks.0.mlp.fc1.weight"]),
             "qkv_bias": "blocks.0.attn.qkv.bias" in read.state_dict,
             "patch_size": patch_size[0] if patch_size[0] == patch_size[1] else patch_size,
-            "image_size": int((positions.shape[1] - 1) ** 0.5) * patch_size[0],
+            "image_size": tuple(int((positions.shape[1] - 1) ** 0.5) * side for side in patch_size),
             "num_channels": patches.shape[1],
             "num_labels": num_labels,
             **config,
@@ -144,13 +169,19 @@ def _convert_timm_names(checkpoint: str, source: str, num_labels: int | None, co
     )
     model = SATForWeaklySupervisedLocalization(sat_config)
     own = model.state_dict()
-    converted, left_out = {}, list(read.left_out)
+    converted, left_out = {}, []
     for name, weight in read.state_dict.items():
         renamed = _rename(name, weight, model)
+        if not renamed and name.startswith("blocks."):
+            raise CheckpointError(f"{checkpoint} has {name}, which no layer of SAT has: it is another kind of ViT.")
         if any(key not in own or own[key].shape != value.shape for key, value in renamed.items()) or not renamed:
             left_out.append(name)
         else:
             converted |= renamed
+    if "head.weight" in left_out and "head.bias" not in left_out:
+        # A bias fits any head of as many classes, but means nothing beside other weights.
+        left_out.append("head.bias")
+        converted = {name: weight for name, weight in converted.items() if not name.endswith("classifier.bias")}
     new = sorted(own.keys() - converted.keys())
     if source == "sat":
         if new and not (num_labels != len(head) and all(name.startswith("patch_classifier") for name in new)):
@@ -203,7 +234,8 @@ def _read(path: Path) -> _Checkpoint:
         ) from error
     threshold = None
     if isinstance(content, dict) and isinstance(content.get("model", content.get("state_dict")), dict):
-        threshold = content.get("best_thr")
+        # 0 is what the authors write before a threshold is chosen (`train.py:165,201`).
+        threshold = content.get("best_thr") or None
         content = content.get("model", content.get("state_dict"))
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no state dict (names and tensors), nor one under 'model'.")
