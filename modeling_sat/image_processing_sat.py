@@ -4,12 +4,14 @@ import numpy as np
 import torch
 from PIL import Image
 from transformers.image_processing_backends import PilBackend, TorchvisionBackend
-from transformers.image_transforms import get_resize_output_image_size
+from transformers.image_transforms import get_resize_output_image_size, get_size_with_aspect_ratio
 from transformers.image_utils import (
     IMAGENET_DEFAULT_MEAN,
     IMAGENET_DEFAULT_STD,
     ChannelDimension,
     PILImageResampling,
+    SizeDict,
+    get_image_size_for_max_height_width,
 )
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils import is_torchvision_available
@@ -58,20 +60,26 @@ class SATLocalizationMixin:
 
         `image_size` matters only where `size` keeps the aspect ratio (`shortest_edge`) or `do_resize` is off.
         """
-        crop = (self.crop_size.height, self.crop_size.width) if self.do_center_crop else None
-        if self.do_resize and self.size.height and self.size.width:
-            return View((self.size.height, self.size.width), crop)
+        size, crop_size = SizeDict(**dict(self.size)), SizeDict(**dict(self.crop_size))
+        crop = (crop_size.height, crop_size.width) if self.do_center_crop else None
+        if self.do_resize and size.height and size.width:
+            return View((size.height, size.width), crop)
         if image_size is None:
             raise ValueError(
                 "This processor's view depends on the image; give target_sizes, the (height, width) of each."
             )
         if not self.do_resize:
             return View(tuple(image_size), crop)
-        blank = np.empty((1, *image_size), np.uint8)
-        size = get_resize_output_image_size(
-            blank, self.size.shortest_edge, default_to_square=False, input_data_format=ChannelDimension.FIRST
-        )
-        return View(tuple(size), crop)
+        if size.shortest_edge and size.longest_edge:
+            resize = get_size_with_aspect_ratio(image_size, size.shortest_edge, size.longest_edge)
+        elif size.shortest_edge:
+            blank = np.empty((1, *image_size), np.uint8)
+            resize = get_resize_output_image_size(
+                blank, size.shortest_edge, default_to_square=False, input_data_format=ChannelDimension.FIRST
+            )
+        else:
+            resize = get_image_size_for_max_height_width(image_size, size.max_height, size.max_width)
+        return View(tuple(resize), crop)
 
     def post_process_localization(
         self,
@@ -99,6 +107,8 @@ class SATLocalizationMixin:
             over the original image. Where nothing is above the threshold, the box is the whole view.
         """
         threshold = self.localization_threshold if threshold is None else threshold
+        if not 0 <= threshold < 1:
+            raise ValueError(f"The localization threshold is {threshold}; choose one in [0, 1).")
         maps = outputs.localization_map.detach().float().cpu().numpy()
         scores, labels = outputs.logits.detach().float().cpu().softmax(dim=-1).max(dim=-1)
         if target_sizes is not None and len(target_sizes) != len(maps):
