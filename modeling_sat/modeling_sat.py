@@ -326,14 +326,13 @@ class SATPreTrainedModel(ViTPreTrainedModel):
     def save_pretrained(self, save_directory, *args, **kwargs):
         """Saves weights, config and the shipped code, pipeline and processor included, so that the folder is whole."""
         super().save_pretrained(save_directory, *args, **kwargs)
-        for source in Path(__file__).parent.glob("*_sat.py"):
-            _copy(source, save_directory)
-        # Loaded as remote code, this file has for neighbours only what it imports; the rest is where it came from.
-        for name in {impl["impl"].split(".")[0] + ".py" for impl in self.config.custom_pipelines.values()}:
-            if not (Path(save_directory) / name).exists():
-                found = cached_file(self.name_or_path, name, _raise_exceptions_for_missing_entries=False)
-                if found is not None:
-                    _copy(Path(found), save_directory)
+        for name in _SHIPPED:
+            # Loaded as remote code, this file has for neighbours only what it imports; the rest is where it came from.
+            source = Path(__file__).with_name(name)
+            if not source.exists() and self.name_or_path:
+                source = cached_file(self.name_or_path, name, _raise_exceptions_for_missing_entries=False)
+            if source is not None and Path(source).exists():
+                _copy(Path(source), save_directory)
 
 
 def _copy(source: Path, folder: str | Path) -> None:
@@ -342,6 +341,10 @@ def _copy(source: Path, folder: str | Path) -> None:
         shutil.copyfile(source, target)
 
 
+_SHIPPED = (
+    "configuration_sat.py", "image_conversion_sat.py", "image_processing_sat.py", "localization_sat.py",
+    "modeling_sat.py", "pipeline_sat.py",
+)  # fmt: skip
 _HUB_ARGUMENTS = (
     "cache_dir", "code_revision", "force_download", "local_files_only", "revision", "subfolder", "token",
     "trust_remote_code",
