@@ -13,19 +13,29 @@ import numpy as np
 class View:
     """What the model sees of an image: the image squashed to `resize`, then the centre `crop` of it.
 
+    The default is the view of the SAT authors (`DataLoader/CUB_200_2011.py:57-62`); `View((224, 224), crop=None)` is
+    the whole image, the view of Choe et al. 2020 (wsolevaluation `data_loaders.py:206-211`).
+
     Args:
         resize: (height, width) in pixels to which every image is squashed.
         crop: (height, width) of the centre crop, or `None` for all of the squashed image.
+
+    Raises:
+        ValueError: sizes that are not two positive whole numbers, or a crop larger than the resized image.
     """
 
     resize: tuple[int, int] = (256, 256)
     crop: tuple[int, int] | None = (224, 224)
 
     def __post_init__(self):
-        if self.crop is not None and (self.crop[0] > self.resize[0] or self.crop[1] > self.resize[1]):
+        object.__setattr__(self, "resize", _checked_size("resize", self.resize))
+        if self.crop is None:
+            return
+        object.__setattr__(self, "crop", _checked_size("crop", self.crop))
+        if self.crop[0] > self.resize[0] or self.crop[1] > self.resize[1]:
             raise ValueError(
-                f"A view cannot crop {self.crop[0]}×{self.crop[1]} out of {self.resize[0]}×{self.resize[1]} pixels; "
-                "make the crop smaller or resize to something larger."
+                f"crop {self.crop} is larger than the resized image {self.resize}; "
+                "give a smaller crop, or crop=None for the whole image."
             )
 
     @property
@@ -35,7 +45,7 @@ class View:
 
     @property
     def offset(self) -> tuple[int, int]:
-        """(top, left) of the crop in the squashed image, in pixels."""
+        """(top, left) of the crop in the squashed image, rounded down as the SAT authors do for their boxes."""
         return (self.resize[0] - self.size[0]) // 2, (self.resize[1] - self.size[1]) // 2
 
     def to_image(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -50,6 +60,15 @@ class View:
         scale = np.array([self.resize[1] / image_size[1], self.resize[0] / image_size[0]] * 2)
         return np.asarray(boxes, np.float64).reshape(-1, 4) * scale - [left, top, left, top]
 
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """A mask (height, width) of the original image seen through the view, by nearest neighbour.
+
+        As wsolevaluation resizes masks (`evaluation.py:263-273`); the values stay what they are.
+        """
+        resized = cv2.resize(np.asarray(mask, np.uint8), self.resize[::-1], interpolation=cv2.INTER_NEAREST)
+        top, left = self.offset
+        return resized[top : top + self.size[0], left : left + self.size[1]]
+
     def array_to_image(self, array: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
         """Resizes a float array (height, width) over the view bilinearly to `image_size`, 0 outside the crop."""
         height, width = image_size
@@ -57,6 +76,17 @@ class View:
         canvas = np.zeros((height, width), np.float32)
         canvas[top:bottom, left:right] = resize_map(array, (bottom - top, right - left))
         return canvas
+
+
+def _checked_size(name: str, size) -> tuple[int, int]:
+    try:
+        height, width = size
+        valid = int(height) == height and int(width) == width and height > 0 and width > 0
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} is {size!r}; expected (height, width), two positive whole numbers of pixels.")
+    return int(height), int(width)
 
 
 def normalize_map(localization_map: np.ndarray, eps: float = 1e-5) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Evaluation of weakly supervised object localization: exact protocols, honest thresholds. Numpy in, numbers out."""
 
+from ..localization_sat import View
 from .boxes import box_iou
 from .constant_boxes import ConstantBoxes
 from .evaluator import LocalizationEvaluator
 from .protocols import PROTOCOLS, get_protocol
 from .records import IOU_THRESHOLDS, LocalizationRecord, sweep_iou
-from .view import View
 
 
 __all__ = [

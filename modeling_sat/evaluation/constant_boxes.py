@@ -5,10 +5,10 @@ from itertools import islice
 
 import numpy as np
 
+from ..localization_sat import View
 from .boxes import box_iou
 from .protocols import get_protocol
 from .records import LocalizationRecord
-from .view import View
 
 
 SCALES = np.arange(1, 21) / 20

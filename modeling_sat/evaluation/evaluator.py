@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..localization_sat import View
 from .pixels import check_mask
 from .protocols import get_protocol
 from .records import (
@@ -17,7 +18,6 @@ from .records import (
     pooled_pixel_metrics,
     sweep_iou,
 )
-from .view import View
 
 
 PIXEL_THRESHOLDS = np.arange(0, 1, 0.001)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..localization_sat import View, normalize_map
 from .boxes import box_iou, contour_boxes, largest_component_boxes
-from .view import View
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class SATProtocol(Protocol):
         """utils/func.py:45-50; in the precision of the map, at least float32."""
         raw = _as_map(localization_map)
         with np.errstate(invalid="ignore", over="ignore"):
-            normalized = (raw - raw.min()) / (raw.max() - raw.min() + 1e-5)
+            normalized = normalize_map(raw)
         if not np.isfinite(normalized).all():  # then nothing in it is above 0
             return np.zeros(size, dtype=raw.dtype)
         return cv2.resize(normalized, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
@@ -84,6 +85,7 @@ class SATTrainingArguments(TrainingArguments):
     report_to: str = "tensorboard"
     remove_unused_columns: bool = False
     logging_nan_inf_filter: bool = False
+    dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available)
     classification_epochs: float = field(
         default=0,
         metadata={

@@ -1,0 +1,57 @@
+import pytest
+
+from modeling_sat.training import ConfigurationError, parse_arguments
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_the_command_line_overrides_the_file(config, tmp_path):
+    path = config("dataset: shapes\narea_target: 0.3\nnum_train_epochs: 4\ndataset_options: {num_train: 10}\n")
+    model, data, training = parse_arguments(
+        ["--config", path, "--area_target=0.25", "--output_dir", str(tmp_path), "--report_to", "none"]
+    )
+    assert model.config_fields() == {"area_target": 0.25}
+    assert (data.dataset, data.dataset_options) == ("shapes", '{"num_train": 10}')
+    assert (training.num_train_epochs, training.output_dir) == (4, str(tmp_path))
+
+
+def test_defaults_are_the_authors_settings():
+    _, _, training = parse_arguments([])
+    assert training.learning_rate == 1e-4
+    assert training.weight_decay == 0.05
+    assert training.lr_scheduler_type == "constant"
+    assert training.num_train_epochs == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("area_traget: 0.3", "'area_traget', which does not exist; did you mean 'area_target'?"),
+        ("area_target: much", "invalid float value: 'much'"),
+        ("- a list", "holds a list; expected lines of `field: value`"),
+        ("a: [1", "is not YAML"),
+    ],
+)
+def test_a_wrong_file_is_answered_in_a_sentence(config, text, sentence):
+    with pytest.raises(ConfigurationError, match=None) as error:
+        parse_arguments(["--config", config(text)])
+    assert sentence in str(error.value)
+
+
+def test_an_unknown_option_names_the_nearest():
+    with pytest.raises(ConfigurationError, match="'learning_rat', which does not exist; did you mean 'learning_rate'"):
+        parse_arguments(["--learning_rat", "0.1"])
+
+
+def test_a_missing_file_lists_its_neighbours(config):
+    path = config("dataset: shapes")
+    with pytest.raises(ConfigurationError, match=r"no configuration file .*runn\.yaml\. There are .*run\.yaml"):
+        parse_arguments(["--config", path.replace("run.yaml", "runn.yaml")])

@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
+from modeling_sat.data import load_wsol_dataset
+from modeling_sat.data.views import TrainingView
+from modeling_sat.training import SATTrainer, SATTrainingArguments, TrainingDiverged
+from modeling_sat.training.run import collate
+
+
+CONFIG = {
+    "image_size": 64, "patch_size": 16, "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_spatial_layers": 1, "num_labels": 8,
+}  # fmt: skip
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    def build(**arguments):
+        torch.manual_seed(0)
+        processor = SATImageProcessor(size={"height": 64, "width": 64})
+        shapes = load_wsol_dataset("shapes", split=["train", "validation"], num_train=32, num_validation=16)
+        defaults = {
+            "output_dir": str(tmp_path / "run"), "per_device_train_batch_size": 8, "num_train_epochs": 1,
+            "logging_steps": 2, "report_to": "none", "eval_strategy": "no", "save_strategy": "no", "disable_tqdm": True,
+        }  # fmt: skip
+        return SATTrainer(
+            model=SATForWeaklySupervisedLocalization(SATConfig(**CONFIG)),
+            args=SATTrainingArguments(**{**defaults, **arguments}),
+            train_dataset=shapes["train"].with_transform(TrainingView(processor, (64, 64), (64, 64))),
+            eval_dataset=shapes["validation"],
+            data_collator=collate,
+            processing_class=processor,
+        )
+
+    return build
+
+
+def logged(trainer, name):
+    return [entry[name] for entry in trainer.state.log_history if name in entry and "train_runtime" not in entry]
+
+
+def test_the_three_losses_are_logged_and_add_up(trainer):
+    trainer = trainer()
+    trainer.train()
+    losses = zip(*(logged(trainer, name) for name in ("classification_loss", "area_loss", "normalization_loss")))
+    assert len(logged(trainer, "loss")) == 2
+    for total, parts in zip(logged(trainer, "loss"), losses):
+        assert total == pytest.approx(sum(parts), abs=1e-3)
+
+
+def test_classification_comes_first(trainer):
+    trainer = trainer(classification_epochs=0.5)
+    trainer.train()
+    total, classification = logged(trainer, "loss"), logged(trainer, "classification_loss")
+    assert total[0] == pytest.approx(classification[0], abs=1e-3)
+    assert total[1] == pytest.approx(
+        classification[1] + logged(trainer, "area_loss")[1] + logged(trainer, "normalization_loss")[1], abs=1e-3
+    )
+
+
+def test_evaluation_measures_localization(trainer):
+    trainer = trainer()
+    metrics = trainer.evaluate()
+    assert {"eval_gt_known_loc", "eval_top1_loc", "eval_max_box_acc_v2", "eval_pxap", "eval_threshold"} <= set(metrics)
+    # The threshold is the best one on these images, so nothing can be above it.
+    assert metrics["eval_gt_known_loc"] == metrics["eval_max_box_acc"]
+
+
+def test_a_loss_that_is_not_finite_stops_before_a_checkpoint(trainer, tmp_path):
+    trainer = trainer(save_strategy="steps", save_steps=1, logging_steps=100)
+    with torch.no_grad():
+        trainer.model.patch_classifier.bias[0] = float("nan")
+    with pytest.raises(TrainingDiverged, match="not a finite number at step 1"):
+        trainer.train()
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_frozen_weight_decay_groups_are_the_authors(trainer):
+    trainer = trainer()
+    trainer.create_optimizer()
+    decayed = {id(p) for group in trainer.optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    names = {name for name, parameter in trainer.model.named_parameters() if id(parameter) in decayed}
+    # One-dimensional parameters are not decayed; tokens and position embeddings are (`utils/optimizer.py:24`).
+    assert names == {name for name, parameter in trainer.model.named_parameters() if parameter.ndim > 1}

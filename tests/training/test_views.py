@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from modeling_sat import SATImageProcessor
+from modeling_sat.data.views import TrainingView
+
+
+PROCESSOR = SATImageProcessor(size={"height": 8, "width": 8}, image_mean=[0, 0, 0], image_std=[1, 1, 1])
+
+
+def numbered(size: int) -> Image.Image:
+    """Red counts columns, green rows."""
+    rows, columns = np.mgrid[:size, :size]
+    return Image.fromarray(np.stack([columns, rows, 0 * rows], axis=-1).astype(np.uint8))
+
+
+def test_crops_are_windows_of_the_resized_image():
+    view = TrainingView(PROCESSOR, resize=(12, 12), crop=(8, 8), horizontal_flip=0)
+    torch.manual_seed(0)
+    corners = set()
+    for _ in range(40):
+        pixels = np.asarray(view.augment(numbered(12)))
+        left, top = pixels[0, 0, :2]
+        assert (pixels == np.asarray(numbered(12))[top : top + 8, left : left + 8]).all()
+        corners.add((left, top))
+    # 5 × 5 corners are possible; 40 draws that hit fewer than 10 of them are no uniform draws.
+    assert len(corners) >= 10
+    assert max(left for left, _ in corners) == 4
+
+
+def test_flip_mirrors_columns():
+    always = TrainingView(PROCESSOR, resize=(8, 8), crop=(8, 8), horizontal_flip=1)
+    assert (np.asarray(always.augment(numbered(8))) == np.asarray(numbered(8))[:, ::-1]).all()
+
+
+def test_images_are_squashed_not_cropped_to_a_square():
+    wide = Image.new("RGB", (40, 10), "red")
+    wide.paste((0, 0, 255), (20, 0, 40, 10))
+    view = TrainingView(PROCESSOR, resize=(8, 8), crop=(8, 8), horizontal_flip=0)
+    batch = view({"image": [wide], "label": [3]})
+    assert batch["pixel_values"].shape == (1, 3, 8, 8)
+    assert batch["labels"].tolist() == [3]
+    assert torch.allclose(batch["pixel_values"][0, :, 0, 0], torch.tensor([1.0, 0, 0]))
+    assert torch.allclose(batch["pixel_values"][0, :, 0, 7], torch.tensor([0.0, 0, 1]))
+
+
+def test_the_seed_decides():
+    view = TrainingView(PROCESSOR, resize=(12, 12), crop=(8, 8))
+    draws = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        draws.append(view({"image": [numbered(12)] * 4, "label": [0] * 4})["pixel_values"])
+    assert torch.equal(*draws)
+
+
+def test_a_crop_larger_than_the_image_is_refused():
+    with pytest.raises(ValueError, match="resized to 8×8, which holds no crop of 12×12; set resize_size"):
+        TrainingView(PROCESSOR, resize=(8, 8), crop=(12, 12))
