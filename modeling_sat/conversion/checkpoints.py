@@ -121,8 +121,9 @@ def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{checkpoint} is not a ViT checkpoint of transformers: {error}") from error
     new = sorted(loading["missing_keys"])
-    if any(re.match(r"vit\.(layers|layernorm|embeddings\.patch)", name) for name in new):
-        raise CheckpointError(f"{checkpoint} fits no ViT: it lacks {', '.join(new[:5])} and {len(new[5:])} more.")
+    lacking = [name for name in new if not re.search(r"classifier|spatial_", name)]
+    if lacking:
+        raise CheckpointError(f"{checkpoint} does not fill a ViT: {', '.join(lacking[:5])} … would stay random.")
     left_out = sorted(loading["unexpected_keys"])
     if "classifier.weight" in new:
         left_out = ["classifier.bias", "classifier.weight", *left_out]
@@ -226,7 +227,7 @@ def _read(path: Path) -> _Checkpoint:
         if path.suffix == ".safetensors":
             return _Checkpoint(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: {reason} Pickles are read with weights_only=True, which runs "
