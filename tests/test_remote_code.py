@@ -77,7 +77,7 @@ class TestLook:
         assert 0 <= found["box"]["ymin"] < found["box"]["ymax"] <= 40
 
         classes = seen[look]["image-classification"]
-        assert [c["label"] for c in classes][0] == found["label"]
+        assert classes[0]["label"] == found["label"]
         assert classes[0]["score"] == pytest.approx(found["score"], abs=1e-5)
 
         (detected,) = seen[look]["object-detection"]

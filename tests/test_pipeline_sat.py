@@ -1,0 +1,134 @@
+"""`pipeline("weakly-supervised-object-localization")`, and the stock pipelines on the same checkpoint."""
+
+import base64
+
+import numpy as np
+import pytest
+import torch
+from model_mixin import tiny_model
+from PIL import Image
+from transformers import pipeline
+
+from modeling_sat import SATForWeaklySupervisedLocalization, SATImageProcessor, WeaklySupervisedLocalizationPipeline
+
+
+TASK = "weakly-supervised-object-localization"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_model(id2label={index: f"class {index}" for index in range(5)}).save_pretrained(folder)
+    SATImageProcessor(size={"height": 32, "width": 32}, localization_threshold=0.55).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def localize(folder):
+    return own_pipeline(folder)
+
+
+def own_pipeline(folder, **arguments):
+    # The checkpoint names its own copy of the code, which needs `trust_remote_code`; here the package's is tested.
+    return pipeline(TASK, model=str(folder), pipeline_class=WeaklySupervisedLocalizationPipeline, **arguments)
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
+
+
+def plain(objects: list[dict]) -> list[dict]:
+    return [{name: value for name, value in found.items() if name != "mask"} for found in objects]
+
+
+def test_is_model_and_post_processing(localize, folder):
+    image = noise(60, 40)
+    model = SATForWeaklySupervisedLocalization.from_pretrained(folder)
+    processor = SATImageProcessor.from_pretrained(folder)
+    with torch.no_grad():
+        outputs = model(**processor(image, return_tensors="pt"))
+    (expected,) = processor.post_process_localization(outputs, target_sizes=[(40, 60)], return_masks=True)
+
+    (found,) = localize(image)
+    assert set(found) == {"label", "score", "box", "mask"}
+    assert found["label"] == f"class {expected['labels'].item()}"
+    assert found["score"] == pytest.approx(expected["scores"].item())
+    assert list(found["box"].values()) == expected["boxes"][0].round().int().tolist()
+    assert list(found["box"]) == ["xmin", "ymin", "xmax", "ymax"]
+    assert all(type(corner) is int for corner in found["box"].values())
+    assert found["mask"].mode == "L" and found["mask"].size == (60, 40)
+    np.testing.assert_array_equal(np.asarray(found["mask"]), expected["masks"][0].numpy() * np.uint8(255))
+
+
+def test_image_path_and_data_url_are_the_same(localize, tmp_path):
+    path = tmp_path / "image.png"
+    noise(60, 40).save(path)
+    expected = plain(localize(noise(60, 40)))
+    url = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    for given in (str(path), path, url):
+        assert plain(localize(given)) == expected
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_list_of_images_of_different_sizes(localize, batch_size):
+    given = [noise(60, 40, 1), noise(33, 80, 2), noise(32, 32, 3)]
+    together = localize(given, batch_size=batch_size)
+    assert [objects[0]["mask"].size for objects in together] == [(60, 40), (33, 80), (32, 32)]
+    for objects, image in zip(together, given, strict=True):
+        (found,), (alone,) = plain(objects), plain(localize(image))
+        assert found["score"] == pytest.approx(alone["score"], abs=1e-5)
+        assert (found["label"], found["box"]) == (alone["label"], alone["box"])
+
+
+def test_threshold_and_multiple_objects(localize):
+    image = noise(64, 64)
+    low, high = (localize(image, threshold=threshold)[0] for threshold in (0.05, 0.9))
+    assert np.asarray(low["mask"]).sum() > np.asarray(high["mask"]).sum()
+    objects = localize(image, threshold=0.5, multiple_objects=True)
+    areas = [(np.asarray(found["mask"]) > 0).sum() for found in objects]
+    assert len(objects) > 1 and areas == sorted(areas, reverse=True)
+    assert plain(objects)[0] == plain(localize(image, threshold=0.5))[0]
+
+
+def test_rotated_photograph_in_upright_pixels(localize, tmp_path):
+    image = noise(60, 40)
+    image.getexif()[0x0112] = 6
+    image.save(tmp_path / "rotated.jpg", quality=100, exif=image.getexif())
+    (found,) = localize(tmp_path / "rotated.jpg")
+    assert found["mask"].size == (40, 60)
+
+
+def test_another_view_than_the_models_resolution(folder):
+    processor = SATImageProcessor(size={"height": 48, "width": 64})
+    (found,) = own_pipeline(folder, image_processor=processor)(noise(60, 40))
+    assert found["mask"].size == (60, 40)
+
+
+def test_half_precision(folder, localize):
+    (found,) = own_pipeline(folder, dtype=torch.bfloat16)(noise(60, 40))
+    assert found["score"] == pytest.approx(localize(noise(60, 40))[0]["score"], abs=0.1)
+
+
+def test_missing_and_broken_files_by_name(localize, tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere.jpg is not there"):
+        localize(str(tmp_path / "nowhere.jpg"))
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"text.png cannot be read as an image"):
+        localize(tmp_path / "text.png")
+    noise(60, 40).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"cut.png cannot be read as an image"):
+        localize(tmp_path / "cut.png")
+
+
+def test_stock_pipelines(folder, localize):
+    image = noise(60, 40)
+    (found,) = localize(image)
+    classes = pipeline("image-classification", model=str(folder))(image)
+    assert (classes[0]["label"], classes[0]["score"]) == (found["label"], pytest.approx(found["score"], abs=1e-5))
+    detect = pipeline("object-detection", model=str(folder))
+    (detected,) = detect(image, threshold=0.0)
+    assert detected["label"] == found["label"]
+    assert all(abs(detected["box"][corner] - found["box"][corner]) <= 1 for corner in found["box"])
+    assert detect(image, threshold=0.9999) == []
