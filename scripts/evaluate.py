@@ -9,7 +9,6 @@ import sys
 
 from accelerate import PartialState
 
-from modeling_sat.data import DatasetError
 from modeling_sat.inference.evaluate import EvaluationSettings, as_table, evaluate_checkpoint
 
 
@@ -33,7 +32,7 @@ def main() -> None:
     settings = EvaluationSettings(**vars(parser.parse_args()))
     try:
         result = evaluate_checkpoint(settings)
-    except (DatasetError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:
         print(as_table(result))

@@ -12,6 +12,7 @@ Runs on all processes of `accelerate launch`. In the output folder: predictions.
 import argparse
 import sys
 
+from modeling_sat.conversion import CheckpointError
 from modeling_sat.inference.predict import FORMATS, PredictionError, predict_images
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     try:
         summary = predict_images(**arguments)
-    except PredictionError as error:
+    except (CheckpointError, PredictionError) as error:
         sys.exit(f"error: {error}")
     output_dir = arguments["output_dir"]
     if summary.skipped:

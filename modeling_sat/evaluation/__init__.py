@@ -3,13 +3,14 @@
 from ..localization_sat import View
 from .boxes import box_iou
 from .constant_boxes import ConstantBoxes
-from .evaluator import LocalizationEvaluator
+from .evaluator import PIXEL_THRESHOLDS, LocalizationEvaluator
 from .protocols import PROTOCOLS, get_protocol
 from .records import IOU_THRESHOLDS, LocalizationRecord, sweep_iou
 
 
 __all__ = [
     "IOU_THRESHOLDS",
+    "PIXEL_THRESHOLDS",
     "PROTOCOLS",
     "ConstantBoxes",
     "LocalizationEvaluator",

@@ -45,8 +45,9 @@ class LocalizationEvaluator:
     Args:
         protocol: "sat" or "wsolevaluation", see `protocols.py`.
         view: what the model saw of each image.
-        thresholds: ascending, in [0, 1]; the sweep of boxes and of pixel metrics. None: the protocol's own sweep of
-            boxes (`sat` 0.05 ... 0.95 by 0.05, `wsolevaluation` 0 ... 0.999 by 0.001), `PIXEL_THRESHOLDS` for masks.
+        thresholds: ascending, in [0, 1]; the sweep of boxes. None: the protocol's own (`sat` 0.05 ... 0.95 by 0.05,
+            `wsolevaluation` 0 ... 0.999 by 0.001).
+        pixel_thresholds: the same for pixel metrics. None: as `thresholds`, or `PIXEL_THRESHOLDS` if they are None.
 
     Attributes:
         records: list of `LocalizationRecord`, one per image.
@@ -56,11 +57,19 @@ class LocalizationEvaluator:
         ValueError: an unknown protocol, or thresholds that are not ascending in [0, 1].
     """
 
-    def __init__(self, protocol: str = "sat", view: View | None = None, thresholds: Sequence[float] | None = None):
+    def __init__(
+        self,
+        protocol: str = "sat",
+        view: View | None = None,
+        thresholds: Sequence[float] | None = None,
+        pixel_thresholds: Sequence[float] | None = None,
+    ):
         self.protocol = get_protocol(protocol)
         self.view = View() if view is None else view
         self.thresholds = check_thresholds(self.protocol.default_thresholds if thresholds is None else thresholds)
-        self.pixel_thresholds = PIXEL_THRESHOLDS if thresholds is None else self.thresholds
+        if pixel_thresholds is None:
+            pixel_thresholds = PIXEL_THRESHOLDS if thresholds is None else thresholds
+        self.pixel_thresholds = check_thresholds(pixel_thresholds)
         self._records: dict[str, LocalizationRecord] = {}
 
     @property

@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from transformers import AutoImageProcessor, AutoModel
 
 from ..data import MissingSplitError, load_wsol_dataset
-from ..evaluation import ConstantBoxes, LocalizationEvaluator
+from ..evaluation import PIXEL_THRESHOLDS, ConstantBoxes, LocalizationEvaluator, get_protocol
+from .checkpoint import load_checkpoint
+from .drawing import contact_sheet, draw_localization
 from .localize import evaluate_localization, protocol_view, with_boxes
-
-
-THRESHOLDS = [step / 100 for step in range(1, 100)]
 
 
 @dataclass
@@ -63,31 +61,26 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         the content of `metrics.json`; metrics are fractions in [0, 1].
 
     Raises:
-        ValueError: the data, or a checkpoint that does not go with it, in a sentence.
+        ValueError: the data or the checkpoint cannot be used, or do not go together, in a sentence.
     """
     accelerator = Accelerator()
-    model = AutoModel.from_pretrained(settings.model, trust_remote_code=True).to(accelerator.device).eval()
-    processor = AutoImageProcessor.from_pretrained(settings.model, trust_remote_code=True)
     with accelerator.main_process_first():
+        model, processor = load_checkpoint(settings.model)
         dataset = with_boxes(read_split(settings, settings.split))
         validation = None if settings.split == "validation" else read_validation(settings)
+    model = model.to(accelerator.device).eval()
     check_labels(model, dataset)
 
+    fixed = settings.threshold
+    if fixed is None and not settings.select_on_test and validation is None:
+        fixed = float(processor.localization_threshold)
     view = protocol_view(settings.protocol, model.vit.embeddings.image_size)
-    thresholds = THRESHOLDS if settings.protocol == "sat" else None
-    if settings.threshold is not None and thresholds is not None:
-        thresholds = sorted({*thresholds, settings.threshold})
+    thresholds = sweep_including(settings.protocol, fixed)
 
     def run(images: Dataset, description: str) -> LocalizationEvaluator:
+        evaluator = LocalizationEvaluator(settings.protocol, view, thresholds, PIXEL_THRESHOLDS)
         return evaluate_localization(
-            model,
-            processor,
-            images,
-            LocalizationEvaluator(settings.protocol, view, thresholds),
-            accelerator,
-            settings.batch_size,
-            settings.num_workers,
-            description,
+            model, processor, images, evaluator, accelerator, settings.batch_size, settings.num_workers, description
         )
 
     evaluated = run(dataset, f"Evaluating {settings.split}")
@@ -98,26 +91,21 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         "split": settings.split,
         "num_images": len(evaluated.records),
         "view": {"resize": view.resize, "crop": view.crop},
+        "threshold": None,
+        "threshold_source": None,
     }
-    if not has_boxes(dataset):
-        result |= {"threshold": None, "threshold_source": None, "metrics": evaluated.compute(None)}
-    else:
+    if has_boxes(dataset):
         # The validation split also chooses the centred box, so the two constants are as honest as the threshold.
-        chosen_on = run(validation, "Choosing the threshold") if validation is not None else evaluated
-        threshold, source = settings.threshold, "fixed"
-        if threshold is None and settings.select_on_test:
-            threshold, source = evaluated.select_threshold(), "test"
-        elif threshold is None and validation is not None:
-            threshold, source = chosen_on.select_threshold(), "validation"
-        elif threshold is None:
-            threshold = float(processor.localization_threshold)
+        chosen_on = evaluated if validation is None else run(validation, "Choosing the threshold")
+        if fixed is not None:
+            result |= {"threshold": fixed, "threshold_source": "fixed"}
+        elif settings.select_on_test:
+            result |= {"threshold": evaluated.select_threshold(), "threshold_source": "test"}
+        else:
+            result |= {"threshold": chosen_on.select_threshold(), "threshold_source": "validation"}
         constants = ConstantBoxes(view, settings.protocol).fit(chosen_on.records)
-        result |= {
-            "threshold": threshold,
-            "threshold_source": source,
-            "metrics": evaluated.compute(threshold),
-            "constant_box_baselines": constants.score(evaluated.records),
-        }
+        result["constant_box_baselines"] = constants.score(evaluated.records)
+    result["metrics"] = evaluated.compute(result["threshold"])
     if accelerator.is_main_process:
         folder = Path(settings.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,6 +113,14 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         sheet = draw_predictions(model, processor, dataset, result["threshold"])
         sheet.save(folder / "predictions.png")
     return result
+
+
+def sweep_including(protocol: str, threshold: float | None) -> list[float]:
+    """The protocol's own sweep, and `threshold` if the sweep does not have it."""
+    sweep = get_protocol(protocol).default_thresholds.tolist()
+    if threshold is None or min(abs(threshold - known) for known in sweep) < 1e-9:
+        return sweep
+    return sorted([*sweep, threshold])
 
 
 def read_split(settings: EvaluationSettings, split: str, validation_fraction: float = 0.0) -> Dataset:
@@ -171,8 +167,6 @@ def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
 
 def draw_predictions(model, processor, dataset: Dataset, threshold: float | None, count: int = 24):
     """`count` images, spread over the dataset, with map, predicted (green) and ground-truth boxes (red)."""
-    from .drawing import contact_sheet, draw_localization
-
     pictures = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
         row = dataset[int(index)]

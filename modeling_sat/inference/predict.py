@@ -21,11 +21,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers import AutoImageProcessor, AutoModel, BaseImageProcessor, PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from ..data.folder import IMAGE_SUFFIXES
 from ..data.paths import contents
 from ..image_conversion_sat import to_upright_rgb
+from .checkpoint import load_checkpoint
 from .drawing import draw_localization
 from .exports import EXPORTERS, ONE_FILE_PER_IMAGE, Prediction, unique_class_names
 
@@ -121,7 +122,8 @@ def predict_images(
         draw_overlays: whether to draw map and boxes over each image.
 
     Raises:
-        PredictionError: an argument, the checkpoint or the output folder cannot be used, or no image can be read.
+        PredictionError: an argument or the output folder cannot be used, or no image can be read.
+        CheckpointError: the checkpoint cannot be used.
     """
     output_dir = Path(output_dir).expanduser()
     _check_settings(export_format, threshold, batch_size)
@@ -165,36 +167,6 @@ def predict_images(
             f"All are listed in {output_dir / 'skipped.txt'}."
         )
     return summary
-
-
-def load_checkpoint(name: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """Loads model and image processor of a localization checkpoint, on the CPU.
-
-    Args:
-        name: a folder that `save_pretrained` wrote, or a Hub id. The checkpoint's own code is run.
-
-    Raises:
-        PredictionError: there is none, it cannot be read, lacks weights, or is not one that localizes.
-    """
-    remedy = "Give a folder that scripts/train.py or scripts/convert_checkpoint.py wrote, or the id of one on the Hub."
-    folder = Path(name)
-    if folder.exists() and not (folder / "config.json").is_file():
-        there = f"it has no config.json; it holds {contents(folder)}" if folder.is_dir() else "it is a file"
-        raise PredictionError(f"{name} is not a checkpoint: {there}. {remedy}")
-    try:
-        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=True)
-        if not hasattr(processor, "post_process_localization"):
-            raise PredictionError(f"its {type(processor).__name__} makes no boxes of localization maps")
-        model, loading = AutoModel.from_pretrained(name, trust_remote_code=True, output_loading_info=True)
-    except Exception as error:  # a checkpoint's files and its own code fail in ways of their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        where = "" if folder.exists() else "there is no such folder, and the Hub does not give it: "
-        raise PredictionError(f"{name} cannot be used: {where}{reason}. {remedy}") from error
-    if loading["missing_keys"]:
-        raise PredictionError(
-            f"{name} lacks weights of its model: {', '.join(sorted(loading['missing_keys'])[:4])}, … {remedy}"
-        )
-    return model, processor
 
 
 @dataclass(frozen=True)

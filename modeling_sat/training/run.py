@@ -21,7 +21,6 @@ from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTra
 from .trainer import SATTrainer
 
 
-CALIBRATION_THRESHOLDS = [step / 100 for step in range(1, 100)]
 TASK = "weakly-supervised-object-localization"
 
 
@@ -141,7 +140,7 @@ def calibrate(trainer: SATTrainer, processor: SATImageProcessor, validation: Dat
     if not any(len(boxes) for boxes in validation["boxes"]):
         return
     view = View(resize=(processor.size.height, processor.size.width), crop=None)
-    evaluator = LocalizationEvaluator("sat", view, CALIBRATION_THRESHOLDS)
+    evaluator = LocalizationEvaluator("sat", view)
     evaluate_localization(
         trainer.model, processor, validation, evaluator, trainer.accelerator,
         batch_size=trainer.args.per_device_eval_batch_size, num_workers=trainer.args.dataloader_num_workers,

@@ -1,0 +1,38 @@
+"""A localization checkpoint, from a folder or the Hub."""
+
+from pathlib import Path
+
+from transformers import AutoImageProcessor, AutoModel, BaseImageProcessor, PreTrainedModel
+
+from ..conversion import CheckpointError
+from ..data.paths import contents
+
+
+def load_checkpoint(name: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """Loads model and image processor of a localization checkpoint, on the CPU.
+
+    Args:
+        name: a folder that `save_pretrained` wrote, or a Hub id. The checkpoint's own code is run.
+
+    Raises:
+        CheckpointError: there is none, it cannot be read, lacks weights, or is not one that localizes.
+    """
+    remedy = "Give a folder that scripts/train.py or scripts/convert_checkpoint.py wrote, or the id of one on the Hub."
+    folder = Path(name)
+    if folder.exists() and not (folder / "config.json").is_file():
+        there = f"it has no config.json; it holds {contents(folder)}" if folder.is_dir() else "it is a file"
+        raise CheckpointError(f"{name} is not a checkpoint: {there}. {remedy}")
+    try:
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=True)
+        if not hasattr(processor, "post_process_localization"):
+            raise CheckpointError(f"its {type(processor).__name__} makes no boxes of localization maps")
+        model, loading = AutoModel.from_pretrained(name, trust_remote_code=True, output_loading_info=True)
+    except Exception as error:  # a checkpoint's files and its own code fail in ways of their own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        where = "" if folder.exists() else "there is no such folder, and the Hub does not give it: "
+        raise CheckpointError(f"{name} cannot be used: {where}{reason}. {remedy}") from error
+    if loading["missing_keys"]:
+        raise CheckpointError(
+            f"{name} lacks weights of its model: {', '.join(sorted(loading['missing_keys'])[:4])}, … {remedy}"
+        )
+    return model, processor
