@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LAUNCH := $(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 INSTALLED := $(VENV)/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
@@ -22,8 +23,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: install
-	$(BIN)/accelerate launch --num_processes 1 scripts/train.py --config scripts/configs/shapes/quickstart.yaml
-	$(BIN)/accelerate launch --num_processes 1 scripts/evaluate.py --model outputs/quickstart/model --dataset shapes \
+	$(LAUNCH) scripts/train.py --config scripts/configs/shapes/quickstart.yaml
+	$(LAUNCH) scripts/evaluate.py --model outputs/quickstart/model --dataset shapes \
 		--output_dir outputs/quickstart
 
 test: install

@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--output_dir", required=True, help="for metrics.json and predictions.png")
     parser.add_argument("--split", default="test", choices=["train", "validation", "test"])
     parser.add_argument("--protocol", default="sat", choices=["sat", "wsolevaluation"])
+    parser.add_argument("--view", choices=["crop", "whole"], help="default: the protocol's own, the crop for sat")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--threshold", type=float, help="fixed; default: chosen on the validation split")
     choice.add_argument("--select_on_test", action="store_true", help="choose the threshold on the evaluated split")

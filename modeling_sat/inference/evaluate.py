@@ -15,7 +15,8 @@ from ..data import MissingSplitError, load_wsol_dataset
 from ..evaluation import PIXEL_THRESHOLDS, ConstantBoxes, LocalizationEvaluator, get_protocol
 from .checkpoint import load_checkpoint
 from .drawing import contact_sheet, draw_localization
-from .localize import evaluate_localization, protocol_view, with_boxes
+from .localize import evaluate_localization, evaluation_view, with_boxes
+from .threads import use_idle_cores
 
 
 @dataclass
@@ -29,6 +30,7 @@ class EvaluationSettings:
         data_dir: the dataset's folder; `None` for generated ones.
         split: the split to evaluate.
         protocol: `"sat"` or `"wsolevaluation"`.
+        view: `"crop"` or `"whole"` instead of the protocol's own, which is the crop for `sat` alone.
         threshold: a fixed localization threshold in [0, 1] instead of one chosen on the validation split.
         select_on_test: choose the threshold on the evaluated split itself, the published habit.
         validation_fraction: share of train to choose the threshold on where the dataset has no validation split.
@@ -43,6 +45,7 @@ class EvaluationSettings:
     data_dir: str | None = None
     split: str = "test"
     protocol: str = "sat"
+    view: str | None = None
     threshold: float | None = None
     select_on_test: bool = False
     validation_fraction: float = 0.1
@@ -63,6 +66,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     Raises:
         ValueError: the data or the checkpoint cannot be used, or do not go together, in a sentence.
     """
+    use_idle_cores()
     accelerator = Accelerator()
     with accelerator.main_process_first():
         model, processor = load_checkpoint(settings.model)
@@ -74,7 +78,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     fixed = settings.threshold
     if fixed is None and not settings.select_on_test and validation is None:
         fixed = float(processor.localization_threshold)
-    view = protocol_view(settings.protocol, model.vit.embeddings.image_size)
+    view = evaluation_view(settings.protocol, model.vit.embeddings.image_size, settings.view)
     thresholds = sweep_including(settings.protocol, fixed)
 
     def run(images: Dataset, description: str) -> LocalizationEvaluator:
@@ -207,7 +211,10 @@ def as_table(result: dict[str, Any]) -> str:
         "pxap": "PxAP",
         "piou": "pIoU",
     }
-    lines = [f"{result['dataset']} {result['split']}, {result['num_images']} images, protocol {result['protocol']}"]
+    view = "centre crop" if result["view"]["crop"] else "whole image"
+    lines = [
+        f"{result['dataset']} {result['split']}, {result['num_images']} images, protocol {result['protocol']}, {view}"
+    ]
     if result["threshold"] is not None:
         lines.append(f"threshold {result['threshold']:.3g}, source: {result['threshold_source']}")
     lines += [

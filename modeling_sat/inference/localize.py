@@ -13,15 +13,24 @@ from tqdm.auto import tqdm
 from ..evaluation import LocalizationEvaluator, View
 
 
-def protocol_view(protocol: str, image_size: tuple[int, int]) -> View:
-    """What the model sees of an image under a protocol, for a model of (height, width) `image_size` pixels.
+def evaluation_view(protocol: str, image_size: tuple[int, int], view: str | None = None) -> View:
+    """What a model of (height, width) `image_size` pixels sees of an image when it is evaluated.
 
-    `sat`: the image squashed to 8/7 of that size (256 for 224), its centre cropped (`DataLoader/ILSVRC.py:27-30`);
-    `wsolevaluation`: the whole image squashed to that size.
+    Args:
+        protocol: whose view it is if none is named: the cropped one for `sat`, the whole one for `wsolevaluation`.
+        image_size: the model's input in pixels.
+        view: `"crop"`: the image squashed to 8/7 of that size (256 for 224), its centre cropped
+            (`DataLoader/ILSVRC.py:27-30`); `"whole"`: the image squashed to that size.
+
+    Raises:
+        ValueError: another view.
     """
-    if protocol == "sat":
+    view = view or ("crop" if protocol == "sat" else "whole")
+    if view == "crop":
         return View(resize=tuple(round(side * 8 / 7) for side in image_size), crop=tuple(image_size))
-    return View(resize=tuple(image_size), crop=None)
+    if view == "whole":
+        return View(resize=tuple(image_size), crop=None)
+    raise ValueError(f"view is {view!r}; choose 'crop' or 'whole'.")
 
 
 def with_boxes(dataset: Dataset) -> Dataset:

@@ -29,6 +29,7 @@ from ..image_conversion_sat import to_upright_rgb
 from .checkpoint import load_checkpoint
 from .drawing import draw_localization
 from .exports import EXPORTERS, ONE_FILE_PER_IMAGE, Prediction, unique_class_names
+from .threads import use_idle_cores
 
 
 FORMATS = ("jsonl", *EXPORTERS)
@@ -136,6 +137,7 @@ def predict_images(
         )
     _make_folder(output_dir)
 
+    use_idle_cores()
     accelerator = Accelerator()
     with accelerator.main_process_first():
         network, processor = load_checkpoint(model)

@@ -16,6 +16,7 @@ from ..data.views import TrainingView
 from ..evaluation import LocalizationEvaluator, View
 from ..image_processing_sat import SATImageProcessor
 from ..inference.localize import evaluate_localization, with_boxes
+from ..inference.threads import use_idle_cores
 from ..modeling_sat import SATForWeaklySupervisedLocalization
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .trainer import SATTrainer
@@ -36,6 +37,7 @@ def train(
         TrainingDiverged: the loss is not finite; earlier checkpoints stay.
     """
     check_output_dir(Path(arguments.output_dir))
+    use_idle_cores()
     set_seed(arguments.seed)
     with arguments.main_process_first(desc="reading the dataset"):
         splits = load_splits(data_arguments, arguments)

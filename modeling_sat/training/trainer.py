@@ -4,7 +4,7 @@ import torch
 from transformers import Trainer
 
 from ..evaluation import LocalizationEvaluator
-from ..inference.localize import evaluate_localization, protocol_view, with_boxes
+from ..inference.localize import evaluate_localization, evaluation_view, with_boxes
 from .arguments import SATTrainingArguments
 
 
@@ -71,7 +71,7 @@ class SATTrainer(Trainer):
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
         evaluator = LocalizationEvaluator(
-            self.args.protocol, protocol_view(self.args.protocol, self.model.vit.embeddings.image_size)
+            self.args.protocol, evaluation_view(self.args.protocol, self.model.vit.embeddings.image_size)
         )
         evaluate_localization(
             self.model, self.processing_class, dataset, evaluator, self.accelerator,
