@@ -3,6 +3,7 @@
 import math
 import shutil
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -373,7 +374,9 @@ def area_of_scores(weight: torch.Tensor, scores: torch.Tensor, over_all_processe
 
 def run_process(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2, timeout=timedelta(seconds=180)
+    )
     results = {}
     for case in CASES:
         weight = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
