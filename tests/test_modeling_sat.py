@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -372,10 +371,10 @@ def area_of_scores(weight: torch.Tensor, scores: torch.Tensor, over_all_processe
     return area_loss(torch.sigmoid(weight * scores), 0.35, over_all_processes)
 
 
-def run_process(rank: int, port: int, folder: str) -> None:
+def run_process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2, timeout=timedelta(seconds=180)
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2, timeout=timedelta(seconds=180)
     )
     results = {}
     for case in CASES:
@@ -408,10 +407,7 @@ class TestTwoProcesses:
     @pytest.fixture(scope="class")
     def results(self, tmp_path_factory):
         folder = tmp_path_factory.mktemp("processes")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        torch.multiprocessing.spawn(run_process, (port, str(folder)), nprocs=2)
+        torch.multiprocessing.spawn(run_process, (str(folder),), nprocs=2)
         return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
     @pytest.mark.parametrize("case", CASES)
