@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -400,6 +401,9 @@ def run_process(rank: int, folder: str) -> None:
             torch.cat([parameter.grad.flatten() for parameter in model.parameters()]),
         )
     torch.save(results, f"{folder}/{rank}.pt")
+    # What holds the group goes first, on both sides: freed after it, or after the other has left, it may wait forever.
+    del parallel, outputs
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
@@ -407,7 +411,13 @@ class TestTwoProcesses:
     @pytest.fixture(scope="class")
     def results(self, tmp_path_factory):
         folder = tmp_path_factory.mktemp("processes")
-        torch.multiprocessing.spawn(run_process, (str(folder),), nprocs=2)
+        context = torch.multiprocessing.spawn(run_process, (str(folder),), nprocs=2, join=False)
+        deadline = time.monotonic() + 300
+        while not context.join(timeout=5):
+            if time.monotonic() > deadline:
+                for process in context.processes:
+                    process.kill()
+                pytest.fail("The two processes waited for each other for 300 seconds.")
         return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
     @pytest.mark.parametrize("case", CASES)
