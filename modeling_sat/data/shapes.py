@@ -34,7 +34,7 @@ def read_shapes(
 
     Args:
         data_dir: must be None.
-        num_classes: 2 to 12, the first ones of `TEXTURES`.
+        num_classes: 2 to 11, the first ones of `TEXTURES`.
         image_size: side of the square images in pixels, at least 48. The textures' scale stays the same.
         num_train, num_validation, num_test: images per split; 0 leaves the split out.
         seed: another seed, other images.

@@ -1,4 +1,7 @@
-"""Textures that tell the classes of `shapes` apart within a patch of 8×8 pixels, whatever their colours."""
+"""Textures that tell the classes of `shapes` apart within a patch of 8×8 pixels, whatever their colours.
+
+A mirror image of each is of the same class, because training flips images.
+"""
 
 from collections.abc import Callable
 
@@ -28,12 +31,8 @@ def _vertical_stripes(rng, x, y):
     return _wave(x, rng.uniform(4, 5))
 
 
-def _rising_stripes(rng, x, y):
-    return _wave(x + y, rng.uniform(6, 7))
-
-
-def _falling_stripes(rng, x, y):
-    return _wave(x - y, rng.uniform(6, 7))
+def _diagonal_stripes(rng, x, y):
+    return _wave(x + rng.choice((-1, 1)) * y, rng.uniform(6, 7))
 
 
 def _checks(rng, x, y):
@@ -75,8 +74,7 @@ def _rings(rng, x, y):
 TEXTURES: dict[str, Texture] = {
     "horizontal_stripes": _horizontal_stripes,
     "vertical_stripes": _vertical_stripes,
-    "rising_stripes": _rising_stripes,
-    "falling_stripes": _falling_stripes,
+    "diagonal_stripes": _diagonal_stripes,
     "checks": _checks,
     "dots": _dots,
     "fine_noise": _fine_noise,

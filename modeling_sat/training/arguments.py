@@ -94,6 +94,9 @@ class SATTrainingArguments(TrainingArguments):
         },
     )
     protocol: str = field(default="sat", metadata={"help": "Evaluation protocol: sat or wsolevaluation."})
+    view: str | None = field(
+        default=None, metadata={"help": "What evaluation shows of an image, crop or whole; default: the protocol's own."}
+    )
 
 
 ARGUMENTS = (ModelArguments, DataArguments, SATTrainingArguments)

@@ -70,9 +70,8 @@ class SATTrainer(Trainer):
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
-        evaluator = LocalizationEvaluator(
-            self.args.protocol, evaluation_view(self.args.protocol, self.model.vit.embeddings.image_size)
-        )
+        view = evaluation_view(self.args.protocol, self.model.vit.embeddings.image_size, self.args.view)
+        evaluator = LocalizationEvaluator(self.args.protocol, view)
         evaluate_localization(
             self.model, self.processing_class, dataset, evaluator, self.accelerator,
             batch_size=self.args.per_device_eval_batch_size, num_workers=self.args.dataloader_num_workers,

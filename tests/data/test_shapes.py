@@ -68,8 +68,8 @@ def test_constant_boxes_do_not_localize():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_classes": 1}, "num_classes is 1; shapes has 2 to 12"),
-        ({"num_classes": 99}, "shapes has 2 to 12"),
+        ({"num_classes": 1}, "num_classes is 1; shapes has 2 to 11"),
+        ({"num_classes": 99}, "shapes has 2 to 11"),
         ({"image_size": 32}, "image_size is 32; at least 48"),
         ({"num_test": -1}, "num_test is -1"),
         ({"data_dir": "somewhere"}, "reads no folder"),
