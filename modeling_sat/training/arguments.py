@@ -95,7 +95,8 @@ class SATTrainingArguments(TrainingArguments):
     )
     protocol: str = field(default="sat", metadata={"help": "Evaluation protocol: sat or wsolevaluation."})
     view: str | None = field(
-        default=None, metadata={"help": "What evaluation shows of an image, crop or whole; default: the protocol's own."}
+        default=None,
+        metadata={"help": "What evaluation shows of an image, crop or whole; default: the protocol's own."},
     )
 
 
