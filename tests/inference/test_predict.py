@@ -12,6 +12,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
+from modeling_sat.conversion import CheckpointError
 from modeling_sat.image_conversion_sat import to_upright_rgb
 from modeling_sat.inference import PredictionError, predict_images
 from modeling_sat.inference.predict import ImageFiles
@@ -242,7 +243,7 @@ def test_what_cannot_work_is_said_in_a_sentence(settings, message, checkpoint, p
             settings[name] = value.format(tmp=bad_things)
         elif isinstance(value, list):
             settings[name] = [str(path).format(tmp=bad_things) for path in value]
-    with pytest.raises(PredictionError, match=message):
+    with pytest.raises((CheckpointError, PredictionError), match=message):
         predict_images(**settings)
 
 

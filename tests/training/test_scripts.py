@@ -111,7 +111,7 @@ def test_two_processes_evaluate_as_one(trained, tmp_path):
         (["--dataset", "shapes", "--area_target", "1.5"], "area_target is 1.5"),
         (["--dataset", "shapes", "--num_spatial_layers", "13"], "num_spatial_layers is 13"),
         (["--dataset", "shapes", "--model", "nowhere"], "There is no model 'nowhere'"),
-        (["--dataset", "folder", "--data_dir", "/nowhere"], "/nowhere does not exist"),
+        (["--dataset", "folder", "--data_dir", "/nowhere"], "data_dir /nowhere does not exist"),
         (["--dataset", "shapes", "--output_dir", "/proc/run"], "Nothing can be written to output_dir /proc/run"),
     ],
 )
