@@ -139,13 +139,11 @@ class SpatialQueryAttention(ViTAttention):
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Returns the output, the softmax weights if the attention function gives them, and the map (batch, tokens)."""
         shape = (*hidden_states.shape[:-1], -1, self.head_dim)
-        query = self.q_proj(hidden_states).view(shape).transpose(1, 2)  # (batch, heads, tokens, head_dim)
-        key = self.k_proj(hidden_states).view(shape).transpose(1, 2)
-        value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
-
-        foreground = None
-        if self.is_spatial:
-            foreground = self.query_foreground(query, key)
+        query, key = self.q_proj(hidden_states), self.k_proj(hidden_states)  # (batch, tokens, heads · head_dim)
+        foreground = self.query_foreground(query, key) if self.is_spatial else None
+        query, key = query.view(shape).transpose(1, 2), key.view(shape).transpose(1, 2)
+        value = self.v_proj(hidden_states).view(shape).transpose(1, 2)  # (batch, heads, tokens, head_dim)
+        if foreground is not None:
             # Eq. 6: softmax(QKᵀ/√d) ∗ M scales columns, the same for all heads and queries, so it scales the values.
             value = value * foreground[:, None, :, None].to(value.dtype)
 
@@ -162,10 +160,10 @@ class SpatialQueryAttention(ViTAttention):
         return self.o_proj(attention.flatten(2)), weights, foreground
 
     def query_foreground(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """Eq. 4-5: M = σ(q_spa·K · scale), summed over heads, in float32: (batch, tokens)."""
+        """Eq. 4-5: M = σ(q_spa·K · scale), over the concatenated heads, in float32: (batch, tokens)."""
         with maybe_autocast(query.device.type, enabled=False):
-            scores = query[:, :, -1:].float() @ key.float().transpose(2, 3)  # (batch, heads, 1, tokens)
-            return torch.sigmoid(scores.sum(dim=(1, 2)) * self.spatial_scaling)
+            scores = key.float() @ query[:, -1, :, None].float()  # (batch, tokens, 1)
+            return torch.sigmoid(scores.squeeze(2) * self.spatial_scaling)
 
     def attention_function(self, kwargs: dict) -> Callable:
         # Fused kernels never form the softmax, so asking for it means the eager function, for this call alone.
