@@ -465,7 +465,7 @@ class TestAgainstViT:
         model.load_state_dict(vit.state_dict(), strict=False)
         # Bring the attention back to a ViT's: M = 1, and nobody listens to the spatial token (the last column).
         for layer in model.vit.layers:
-            layer.attention.query_foreground = lambda query, key: torch.ones(key.shape[0], key.shape[2])
+            layer.attention.query_foreground = lambda query, key: torch.ones(key.shape[:2])
             layer.attention.attention_function = lambda kwargs: attention_without_last_column
         with torch.no_grad():
             outputs, expected = model(images(), output_hidden_states=True), vit(images(), output_hidden_states=True)
