@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 
+from .caltech101 import read_caltech101
 from .checks import OnBadImage, check_classes, checked_examples
 from .examples import Benchmark, DatasetError, Example, MissingSplitError, to_dataset
 from .folder import read_folder
@@ -20,6 +21,7 @@ READERS: dict[str, Callable[..., Benchmark]] = {
     "shapes": read_shapes,
     "folder": read_folder,
     "tiny_imagenet": read_tiny_imagenet,
+    "caltech101": read_caltech101,
 }
 """Dataset name → function `(data_dir, **options) -> Benchmark`. One that draws random numbers has the option `seed`."""
 
