@@ -87,7 +87,9 @@ class SATConfig(ViTConfig):
     drop_path_rate: float | int = 0.1
 
     def __post_init__(self, **kwargs):
-        kwargs.setdefault("custom_pipelines", CUSTOM_PIPELINES)
+        if __package__ == "modeling_sat":
+            # Installed, the registry of pipelines knows the task; a config that names one itself asks for trust.
+            kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
     def validate_patch_grid(self):
@@ -152,7 +154,7 @@ class SATConfig(ViTConfig):
 
     def to_dict(self) -> dict[str, Any]:
         # Every save ships the code, so the folder itself is where the classes are found.
-        return {**super().to_dict(), "auto_map": dict(AUTO_MAP)}
+        return {**super().to_dict(), "auto_map": dict(AUTO_MAP), "custom_pipelines": dict(CUSTOM_PIPELINES)}
 
 
 def pair(size: int | Iterable[int]) -> tuple[int, int]:

@@ -1,7 +1,38 @@
 """Any image that Pillow opens, as the upright RGB image that a person sees."""
 
+from io import BytesIO
+from pathlib import Path
+from urllib.request import Request, urlopen
+
 import numpy as np
 from PIL import Image, ImageOps
+
+
+def read_image(image: "str | Path | Image.Image", timeout: float | None = None) -> Image.Image:
+    """An upright RGB image (`to_upright_rgb`) from a path, a URL (`https:`, `http:`, `data:`) or an image.
+
+    Args:
+        timeout: seconds to wait for a URL; default: as long as it takes.
+
+    Raises:
+        ValueError: the file is missing or is no image, or the URL gives none, by name.
+    """
+    if isinstance(image, Image.Image):
+        return to_upright_rgb(image)
+    is_url = str(image).startswith(("http://", "https://", "data:"))
+    try:
+        with Image.open(_download(str(image), timeout) if is_url else image) as opened:
+            return to_upright_rgb(opened)
+    except (OSError, SyntaxError) as error:
+        missing = not is_url and not Path(image).exists()
+        problem = "is not there" if missing else f"cannot be read as an image ({error})"
+        raise ValueError(f"{str(image)[:200]} {problem}. Give a JPEG, PNG or other image file.") from error
+
+
+def _download(url: str, timeout: float | None) -> BytesIO:
+    request = Request(url, headers={"User-Agent": "modeling_sat"})  # some sites refuse urllib's own
+    with urlopen(request, timeout=timeout) as response:
+        return BytesIO(response.read())
 
 
 def to_upright_rgb(image: Image.Image) -> Image.Image:

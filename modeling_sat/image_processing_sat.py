@@ -1,5 +1,7 @@
 """SAT image processor: views in, boxes and masks out."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -16,7 +18,7 @@ from transformers.image_utils import (
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils import is_torchvision_available
 
-from .image_conversion_sat import to_upright_rgb
+from .image_conversion_sat import read_image, to_upright_rgb
 from .localization_sat import View, map_to_boxes, normalize_map
 
 
@@ -49,6 +51,10 @@ class SATLocalizationMixin:
     do_rescale = True
     do_normalize = True
     localization_threshold = 0.4
+
+    def fetch_images(self, images):
+        # Paths and URLs too come upright and without transparency, with either backend.
+        return read_image(images) if isinstance(images, str | Path) else super().fetch_images(images)
 
     def process_image(self, image, *args, **kwargs):
         if isinstance(image, Image.Image) and kwargs.get("do_convert_rgb"):
@@ -91,6 +97,8 @@ class SATLocalizationMixin:
         return_localization_maps: bool = False,
     ) -> list[dict[str, torch.Tensor]]:
         """Turns model outputs into boxes, one dict an image.
+
+        It knows the processor's own settings, not those given to one call: set `processor.size = …` instead.
 
         Args:
             outputs: of `SATForWeaklySupervisedLocalization`, with `logits` and `localization_map`.

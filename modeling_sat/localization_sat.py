@@ -54,12 +54,6 @@ class View:
         scale = np.array([image_size[1] / self.resize[1], image_size[0] / self.resize[0]] * 2)
         return (np.asarray(boxes, np.float64).reshape(-1, 4) + [left, top, left, top]) * scale
 
-    def to_view(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-        """The inverse of `to_image`; not clipped to the view."""
-        top, left = self.offset
-        scale = np.array([self.resize[1] / image_size[1], self.resize[0] / image_size[0]] * 2)
-        return np.asarray(boxes, np.float64).reshape(-1, 4) * scale - [left, top, left, top]
-
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """A mask (height, width) of the original image seen through the view, by nearest neighbour.
 
@@ -124,8 +118,9 @@ def map_to_boxes(
     if count == 1:
         return np.array([[0, 0, size[1], size[0]]]), np.ones((1, *size), bool)
     stats = stats[1:]
-    # A stable sort: of equally large components the first in reading order, as in the authors' code.
-    order = np.argsort(-stats[:, cv2.CC_STAT_AREA], kind="stable")
+    # Of equally large components the first in reading order, as in the authors' code; OpenCV numbers by 2×2 blocks.
+    first_pixels = np.unique(components, return_index=True)[1][1:]
+    order = np.lexsort((first_pixels, -stats[:, cv2.CC_STAT_AREA]))
     if multiple_objects:
         patch_area = size[0] * size[1] / localization_map.size
         order = order[: max(1, int((stats[:, cv2.CC_STAT_AREA] >= patch_area).sum()))]

@@ -300,9 +300,14 @@ class SATPreTrainedModel(ViTPreTrainedModel):
             ValueError: the checkpoint is of another architecture.
         """
         hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
-        if pretrained_model_name_or_path is not None and config is None:
+        if pretrained_model_name_or_path is not None:
             # Not by AutoConfig, which would ask for trust in code that is already running.
-            config_dict, _ = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **hub)
+            try:
+                config_dict, _ = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **hub)
+            except OSError:
+                if config is None:
+                    raise
+                config_dict = {}  # weights alone, of a model that `config` describes
             source = config_dict.get("model_type", cls.config_class.model_type)
             if source in ("vit", "deit"):
                 source_config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
@@ -310,8 +315,9 @@ class SATPreTrainedModel(ViTPreTrainedModel):
                     pretrained_model_name_or_path, config=source_config, output_loading_info=True, **hub
                 )
                 kwargs = {name: value for name, value in kwargs.items() if name not in hub}
-                settings = {**source_config.to_dict(), "model_type": SATConfig.model_type, "architectures": None}
-                config, kwargs = SATConfig.from_dict(settings, return_unused_kwargs=True, **kwargs)
+                if config is None:
+                    settings = {**source_config.to_dict(), "model_type": SATConfig.model_type, "architectures": None}
+                    config, kwargs = SATConfig.from_dict(settings, return_unused_kwargs=True, **kwargs)
                 state_dict = _vit_state_dict(vit, loading["missing_keys"], config)
                 return super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
             if source != cls.config_class.model_type:

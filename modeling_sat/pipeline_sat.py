@@ -1,14 +1,11 @@
 """`pipeline("weakly-supervised-object-localization")`: an image in; class, box and mask out."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image
 from transformers import Pipeline
-from transformers.image_utils import load_image
 
-from .image_conversion_sat import to_upright_rgb
+from .image_conversion_sat import read_image
 
 
 class WeaklySupervisedLocalizationPipeline(Pipeline):
@@ -74,24 +71,6 @@ class Outputs(dict):
     """The model's outputs by attribute, after the pipeline has made a plain dict of them."""
 
     __getattr__ = dict.__getitem__
-
-
-def read_image(image: "str | Path | Image.Image", timeout: float | None = None) -> Image.Image:
-    """An upright RGB image from a path, a URL or an image.
-
-    Raises:
-        ValueError: the file is missing or is no image, by name.
-    """
-    if isinstance(image, Image.Image):
-        return to_upright_rgb(image)
-    if str(image).startswith(("http://", "https://", "data:")):
-        return load_image(str(image), timeout=timeout)
-    try:
-        with Image.open(image) as opened:
-            return to_upright_rgb(opened)
-    except (OSError, SyntaxError) as error:
-        problem = "is not there" if not Path(image).exists() else f"cannot be read as an image ({error})"
-        raise ValueError(f"{image} {problem}. Give the path of a JPEG, PNG or other image file.") from error
 
 
 __all__ = ["WeaklySupervisedLocalizationPipeline"]

@@ -5,11 +5,17 @@ accelerate launch scripts/evaluate.py --model outputs/quickstart/model --dataset
 
 import argparse
 import json
+import os
 import sys
 
 from accelerate import PartialState
 
-from modeling_sat.inference.evaluate import EvaluationSettings, as_table, evaluate_checkpoint
+from modeling_sat.evaluation.report import as_table
+from modeling_sat.inference.evaluate import EvaluationSettings, evaluate_checkpoint
+
+
+def _mapping(text: str) -> dict:
+    return dict(json.loads(text))
 
 
 def main() -> None:
@@ -17,7 +23,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a SAT checkpoint, folder or Hub id")
     parser.add_argument("--dataset", required=True, help="shapes, folder, tiny_imagenet, …")
     parser.add_argument("--data_dir", help="the dataset's folder")
-    parser.add_argument("--output_dir", required=True, help="for metrics.json and predictions.png")
+    parser.add_argument("--output_dir", required=True, help="for metrics.json, records, pictures and report.html")
     parser.add_argument("--split", default="test", choices=["train", "validation", "test"])
     parser.add_argument("--protocol", default="sat", choices=["sat", "wsolevaluation"])
     parser.add_argument("--view", choices=["crop", "whole"], help="default: the protocol's own, the crop for sat")
@@ -27,9 +33,16 @@ def main() -> None:
     parser.add_argument(
         "--validation_fraction", type=float, default=0.1, help="of train, where there is no validation"
     )
+    parser.add_argument(
+        "--map", choices=["localization", "class"], help="default: the method's own, one map per image"
+    )
+    parser.add_argument("--ten_crop", action="store_true", help="classify by ten crops, as the paper does")
+    parser.add_argument(
+        "--on_bad_image", default="raise", choices=["raise", "skip"], help="images that cannot be read"
+    )
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--num_workers", type=int, default=0)
-    parser.add_argument("--dataset_options", type=json.loads, default={}, help="JSON, options of the dataset's reader")
+    parser.add_argument("--dataset_options", type=_mapping, default={}, help="JSON, options of the dataset's reader")
     settings = EvaluationSettings(**vars(parser.parse_args()))
     try:
         result = evaluate_checkpoint(settings)
@@ -37,7 +50,9 @@ def main() -> None:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:
         print(as_table(result))
-        print(f"Written to {settings.output_dir}: metrics.json, predictions.png")
+        if result["saved_to_checkpoint"]:
+            print(f"Threshold saved into {settings.model}")
+        print(f"Written to {settings.output_dir}: {', '.join(sorted(os.listdir(settings.output_dir)))}")
 
 
 if __name__ == "__main__":

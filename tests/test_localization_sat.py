@@ -122,12 +122,6 @@ class TestView:
     def test_odd_crop_leaves_the_smaller_half_before(self):
         assert View((10, 11), (7, 8)).offset == (1, 1)
 
-    @pytest.mark.parametrize("view", [View(), View((48, 64), None), View((48, 64), (40, 32)), View((33, 47), (8, 46))])
-    @pytest.mark.parametrize("image_size", [(100, 200), (333, 77), (32, 32), (1, 1)])
-    def test_there_and_back(self, view, image_size):
-        given = np.array([[0, 0, image_size[1], image_size[0]], [0.25, 0.5, 0.75, 0.875]])
-        np.testing.assert_allclose(view.to_image(view.to_view(given, image_size), image_size), given, atol=1e-12)
-
     def test_no_boxes(self):
         assert View().to_image(np.zeros((0, 4)), (10, 10)).shape == (0, 4)
 

@@ -100,15 +100,15 @@ def convert_checkpoint(
 
 
 def _save(conversion: Conversion, output_dir: Path) -> None:
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{output_dir} cannot be made a folder: {error.strerror}. Choose another.") from error
-    conversion.model.save_pretrained(output_dir)
     height, width = conversion.model.vit.embeddings.image_size
     threshold = {} if conversion.threshold is None else {"localization_threshold": conversion.threshold}
     processor = SATImageProcessor(size={"height": height, "width": width}, **conversion.preprocessing, **threshold)
-    processor.save_pretrained(output_dir)
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        conversion.model.save_pretrained(output_dir)
+        processor.save_pretrained(output_dir)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{output_dir} cannot be written: {error}. Choose another folder.") from error
 
 
 def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict) -> Conversion:
@@ -118,7 +118,7 @@ def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict)
         model, loading = SATForWeaklySupervisedLocalization.from_pretrained(
             checkpoint, output_loading_info=True, **config
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{checkpoint} is not a ViT checkpoint of transformers: {error}") from error
     new = sorted(loading["missing_keys"])
     lacking = [name for name in new if not re.search(r"classifier|spatial_", name)]
@@ -127,10 +127,11 @@ def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict)
     left_out = sorted(loading["unexpected_keys"])
     if "classifier.weight" in new:
         left_out = ["classifier.bias", "classifier.weight", *left_out]
-    return Conversion(model, new, left_out, preprocessing=_preprocessing(checkpoint))
+    return Conversion(model, new, left_out, preprocessing=pixel_statistics(checkpoint))
 
 
-def _preprocessing(checkpoint: str) -> dict:
+def pixel_statistics(checkpoint: str) -> dict:
+    """How the image processor of a folder or Hub id scales pixel values; nothing where it has none."""
     try:
         settings, _ = SATImageProcessor.get_image_processor_dict(checkpoint)
     except OSError:
@@ -140,6 +141,10 @@ def _preprocessing(checkpoint: str) -> dict:
 
 
 def _convert_timm_names(checkpoint: str, source: str, num_labels: int | None, config: dict) -> Conversion:
+    if source == "sat" and config.get("classifier", "patch_tokens") != "patch_tokens":
+        raise CheckpointError(
+            "The authors' checkpoints have the paper's head on patch tokens; leave classifier at 'patch_tokens'."
+        )
     read = _read(Path(checkpoint))
     head = read.state_dict.get("head.weight")
     shape_error = _shape_error(checkpoint, source, read.state_dict)

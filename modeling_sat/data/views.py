@@ -1,4 +1,4 @@
-"""The training view: what the paper does to an image before the model learns from it."""
+"""Views of an image: what the model learns from, and the ten crops by which the paper classifies."""
 
 from typing import Any
 
@@ -50,3 +50,21 @@ class TrainingView:
         if float(torch.rand(())) < self.horizontal_flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return image
+
+
+def ten_crops(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Four corners and centre of each image, and the same of its mirror image (paper 4.1; `evaluator.py:50-53`).
+
+    Args:
+        images: (batch, channels, H, W).
+        size: (height, width) of a crop, at most (H, W).
+
+    Returns:
+        (batch, 10, channels, height, width).
+    """
+    height, width = size
+    bottom, right = images.shape[-2] - height, images.shape[-1] - width
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    both = [images, images.flip(-1)]
+    crops = [image[..., top : top + height, left : left + width] for image in both for top, left in corners]
+    return torch.stack(crops, dim=1)

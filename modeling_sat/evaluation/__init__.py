@@ -3,9 +3,11 @@
 from ..localization_sat import View
 from .boxes import box_iou
 from .constant_boxes import ConstantBoxes
+from .constant_maps import PixelCounts, constant_map_baselines
 from .evaluator import PIXEL_THRESHOLDS, LocalizationEvaluator
 from .protocols import PROTOCOLS, get_protocol
 from .records import IOU_THRESHOLDS, LocalizationRecord, sweep_iou
+from .storage import load_records, save_records
 
 
 __all__ = [
@@ -15,8 +17,12 @@ __all__ = [
     "ConstantBoxes",
     "LocalizationEvaluator",
     "LocalizationRecord",
+    "PixelCounts",
     "View",
     "box_iou",
+    "constant_map_baselines",
     "get_protocol",
+    "load_records",
+    "save_records",
     "sweep_iou",
 ]

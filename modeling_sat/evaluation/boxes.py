@@ -18,12 +18,23 @@ def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         float64 (n, m) in [0, 1].
     """
+    intersection = box_intersections(boxes, others)
+    union = box_areas(boxes)[:, None] + box_areas(others) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def box_intersections(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Pixels that boxes (n, 4) and (m, 4) share, counted as in `box_iou`: float64 (n, m)."""
     a = np.asarray(boxes, dtype=np.float64)[:, None]  # (n, 1, 4)
     b = np.asarray(others, dtype=np.float64)[None]  # (1, m, 4)
     shared = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + 1
-    intersection = shared.clip(min=0).prod(axis=-1)
-    union = (a[..., 2:] - a[..., :2] + 1).prod(axis=-1) + (b[..., 2:] - b[..., :2] + 1).prod(axis=-1) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return shared.clip(min=0).prod(axis=-1)
+
+
+def box_areas(boxes: np.ndarray) -> np.ndarray:
+    """Pixels of boxes (n, 4), counted as in `box_iou`; of an inverted box, what the formula gives: float64 (n,)."""
+    boxes = np.asarray(boxes, dtype=np.float64)
+    return (boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=-1)
 
 
 def _extents(view_map: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -47,20 +47,8 @@ class ConstantBoxes:
         Raises:
             ValueError: no records, or an image without ground-truth boxes.
         """
-        return self._fit(_ground_truths(records))
-
-    def fit_boxes(self, boxes: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> "ConstantBoxes":
-        """`fit` without records: boxes (n, 4) in original pixels and (height, width) of each image."""
-        return self._fit(
-            [
-                self.protocol.ground_truth(image_boxes, size, self.view)
-                for image_boxes, size in zip(boxes, sizes, strict=True)
-            ]
-        )
-
-    def _fit(self, ground_truths: list[np.ndarray]) -> "ConstantBoxes":
         candidates = self._centred_boxes()
-        self.center = candidates[int(_gt_known_loc(candidates, ground_truths).argmax())]
+        self.center = candidates[int(_gt_known_loc(candidates, _ground_truths(records)).argmax())]
         return self
 
     def score(self, records: Iterable[LocalizationRecord]) -> dict[str, float]:

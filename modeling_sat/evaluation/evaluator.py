@@ -93,9 +93,9 @@ class LocalizationEvaluator:
             localization_maps: B float maps (h, w) of any size, high on the object; the protocol normalizes them.
             top5: int (B, K), predicted classes, best first; K up to 5 is used. None: no classification metrics.
             labels: int (B,), ground-truth classes; needed with `top5`.
-            boxes: B arrays (n, 4), `[x_min, y_min, x_max, y_max]` in pixels of the original image, half-open. The
-                protocols scale the numbers of the annotation files, so a reader should not have added 1 to them.
-                None: no box metrics.
+            boxes: B arrays (n, 4), `[x_min, y_min, x_max, y_max]` in pixels of the original image, half-open. Both
+                protocols scale these numbers as they are and take the result as inclusive, as their code does with
+                the numbers of CUB's and ImageNet's files. None: no box metrics.
             sizes: B (height, width) of the original images; needed with `boxes` and `masks`.
             masks: B uint8 (H, W) of the original size, 0 background, 1 object, 255 ignore; None where there is none.
 
@@ -235,10 +235,15 @@ class LocalizationEvaluator:
     def iou(self, threshold: float) -> np.ndarray:
         """Overlap of the one box at `threshold` with its closest ground truth: float64 (N,), in `records` order."""
         self._require_boxes()
-        index = self._threshold_index(threshold)
+        index = self.threshold_index(threshold)
         return np.array([sweep_iou(record)[index] for record in self._records.values()])
 
-    def _threshold_index(self, threshold: float) -> int:
+    def threshold_index(self, threshold: float) -> int:
+        """Where `threshold` stands in the sweep.
+
+        Raises:
+            ValueError: it is not in the sweep.
+        """
         distance = np.abs(self.thresholds - threshold)
         index = int(distance.argmin())
         if not distance[index] < 1e-9:

@@ -7,6 +7,7 @@ All boxes are in pixels of the view, as the protocol writes them.
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
+import cv2
 import numpy as np
 
 from .boxes import box_iou
@@ -16,6 +17,8 @@ from .protocols import Protocol
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 """The overlaps (delta) at which a box counts as correct."""
+PREVIEW_SIDE = 16
+"""Pixels of a record's preview of its map, about the resolution of a ViT's map."""
 
 
 class LocalizationRecord(TypedDict):
@@ -38,6 +41,7 @@ class LocalizationRecord(TypedDict):
     foreground: np.ndarray | None  # unsigned (K,), histogram of the scores of object pixels
     background: np.ndarray | None  # unsigned (K,)
     map_problem: str | None  # "constant" or "not finite"
+    preview: np.ndarray  # uint8 (h, w), the map over the view in small, for pictures
 
 
 def make_record(
@@ -76,6 +80,7 @@ def make_record(
         foreground=None,
         background=None,
         map_problem=map_problem,
+        preview=_preview(view_map),
     )
     if ground_truth is not None:
         record["ground_truth"] = ground_truth
@@ -141,6 +146,11 @@ def pooled_pixel_metrics(records: Iterable[LocalizationRecord]) -> dict[str, flo
             pooled[0] = pooled[0] + record["foreground"].astype(np.int64)
             pooled[1] = pooled[1] + record["background"].astype(np.int64)
     return pixel_metrics(*pooled)
+
+
+def _preview(view_map: np.ndarray) -> np.ndarray:
+    size = tuple(min(PREVIEW_SIDE, side) for side in view_map.shape[::-1])
+    return (cv2.resize(view_map, size, interpolation=cv2.INTER_AREA).clip(0, 1) * 255).astype(np.uint8)
 
 
 def _smallest_unsigned(counts: np.ndarray) -> np.ndarray:

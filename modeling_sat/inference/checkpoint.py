@@ -4,6 +4,7 @@ from pathlib import Path
 
 from transformers import AutoImageProcessor, AutoModel, BaseImageProcessor, PreTrainedModel
 
+from .. import baselines  # noqa: F401 (registers what AutoModel may find)
 from ..conversion import CheckpointError
 from ..data.paths import contents
 

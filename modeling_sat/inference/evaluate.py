@@ -1,4 +1,4 @@
-"""A checkpoint on a benchmark: an honest threshold, metrics beside constant boxes, a sheet of pictures."""
+"""A checkpoint on a benchmark: an honest threshold, metrics beside constants, saved records, a report."""
 
 import json
 import warnings
@@ -6,16 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
 from ..data import MissingSplitError, load_wsol_dataset
-from ..evaluation import PIXEL_THRESHOLDS, ConstantBoxes, LocalizationEvaluator, get_protocol
+from ..evaluation import (
+    PIXEL_THRESHOLDS,
+    ConstantBoxes,
+    LocalizationEvaluator,
+    PixelCounts,
+    constant_map_baselines,
+    get_protocol,
+    save_records,
+)
+from ..evaluation.analysis import count_causes, error_causes, median_of_correct
+from ..evaluation.report import METRICS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
 from .checkpoint import load_checkpoint
-from .drawing import contact_sheet, draw_localization
-from .localize import evaluate_localization, evaluation_view, with_boxes
+from .localize import default_map, evaluate_localization, evaluation_view, has_boxes, with_boxes
+from .sheets import draw_predictions, draw_worst
 from .threads import use_idle_cores
 
 
@@ -26,14 +35,17 @@ class EvaluationSettings:
     Args:
         model: a SAT checkpoint, folder or Hub id.
         dataset: a name of `modeling_sat.data.READERS`.
-        output_dir: folder for `metrics.json` and `predictions.png`.
+        output_dir: folder for what is written.
         data_dir: the dataset's folder; `None` for generated ones.
         split: the split to evaluate.
         protocol: `"sat"` or `"wsolevaluation"`.
         view: `"crop"` or `"whole"` instead of the protocol's own, which is the crop for `sat` alone.
         threshold: a fixed localization threshold in [0, 1] instead of one chosen on the validation split.
+        on_bad_image: `"raise"`, or `"skip"` to leave out images that cannot be read.
         select_on_test: choose the threshold on the evaluated split itself, the published habit.
         validation_fraction: share of train to choose the threshold on where the dataset has no validation split.
+        map: `"localization"` or `"class"`, see `evaluate_localization`.
+        ten_crop: classify by ten crops, as the paper does on CUB; ten more passes of the model.
         batch_size: images per process and step.
         num_workers: processes that read images, per process.
         dataset_options: options of the dataset's reader.
@@ -47,18 +59,22 @@ class EvaluationSettings:
     protocol: str = "sat"
     view: str | None = None
     threshold: float | None = None
+    on_bad_image: str = "raise"
     select_on_test: bool = False
     validation_fraction: float = 0.1
+    map: str | None = None
+    ten_crop: bool = False
     batch_size: int = 64
     num_workers: int = 0
     dataset_options: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
-    """Evaluates and, on the main process, writes `metrics.json` and `predictions.png`.
+    """Evaluates and, on the main process, writes `metrics.json`, `records.parquet`, pictures and a report.
 
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
-    the validation split, where it has boxes; the one saved in the checkpoint.
+    the validation split, where it has boxes; the one saved in the checkpoint. One chosen on validation images under
+    `sat`, whose rule `post_process_localization` follows, is saved into the processor of a checkpoint folder.
 
     Returns:
         the content of `metrics.json`; metrics are fractions in [0, 1].
@@ -66,6 +82,9 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     Raises:
         ValueError: the data or the checkpoint cannot be used, or do not go together, in a sentence.
     """
+    if settings.threshold is not None and not 0 <= settings.threshold < 1:
+        raise ValueError(f"The threshold is {settings.threshold}; choose one in [0, 1).")
+    Path(settings.output_dir).mkdir(parents=True, exist_ok=True)
     use_idle_cores()
     accelerator = Accelerator()
     with accelerator.main_process_first():
@@ -81,13 +100,14 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     view = evaluation_view(settings.protocol, model.vit.embeddings.image_size, settings.view)
     thresholds = sweep_including(settings.protocol, fixed)
 
-    def run(images: Dataset, description: str) -> LocalizationEvaluator:
+    def run(images: Dataset, description: str, ten_crop: bool = False) -> LocalizationEvaluator:
         evaluator = LocalizationEvaluator(settings.protocol, view, thresholds, PIXEL_THRESHOLDS)
         return evaluate_localization(
-            model, processor, images, evaluator, accelerator, settings.batch_size, settings.num_workers, description
-        )
+            model, processor, images, evaluator, accelerator, settings.batch_size, settings.num_workers, description,
+            map=settings.map, ten_crop=ten_crop,
+        )  # fmt: skip
 
-    evaluated = run(dataset, f"Evaluating {settings.split}")
+    evaluated = run(dataset, f"Evaluating {settings.split}", settings.ten_crop)
     result = {
         "model": settings.model,
         "protocol": settings.protocol,
@@ -95,6 +115,8 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         "split": settings.split,
         "num_images": len(evaluated.records),
         "view": {"resize": view.resize, "crop": view.crop},
+        "map": settings.map or default_map(model),
+        "ten_crop": settings.ten_crop,
         "threshold": None,
         "threshold_source": None,
     }
@@ -109,14 +131,44 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
             result |= {"threshold": chosen_on.select_threshold(), "threshold_source": "validation"}
         constants = ConstantBoxes(view, settings.protocol).fit(chosen_on.records)
         result["constant_box_baselines"] = constants.score(evaluated.records)
+        result["errors"] = count_causes(error_causes(evaluated, result["threshold"]))
+        result["median_iou_of_correct"] = median_of_correct(evaluated.iou(result["threshold"]))
     result["metrics"] = evaluated.compute(result["threshold"])
     if accelerator.is_main_process:
-        folder = Path(settings.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-        sheet = draw_predictions(model, processor, dataset, result["threshold"])
-        sheet.save(folder / "predictions.png")
+        if "pxap" in result["metrics"]:
+            measured_on = PixelCounts.of(dataset.select_columns("mask")["mask"], view)
+            other = validation if validation is not None and has_masks(validation) else dataset
+            chosen_on = measured_on if other is dataset else PixelCounts.of(other.select_columns("mask")["mask"], view)
+            result["constant_map_baselines"] = constant_map_baselines(view, chosen_on, measured_on)
+        result["saved_to_checkpoint"] = save_threshold(processor, settings, result)
+        write_results(result, evaluated, model, processor, dataset, Path(settings.output_dir))
     return result
+
+
+def save_threshold(processor, settings: EvaluationSettings, result: dict[str, Any]) -> bool:
+    """Saves a threshold that validation images chose into the checkpoint's processor, where that is a folder."""
+    folder = Path(settings.model)
+    own_rule = settings.protocol == "sat" and result["map"] == "localization"
+    if result["threshold_source"] != "validation" or not own_rule or not folder.is_dir():
+        return False
+    processor.localization_threshold = result["threshold"]
+    try:
+        processor.save_pretrained(folder)
+    except OSError as error:
+        warnings.warn(f"The threshold could not be saved into {folder}: {error.strerror}.", stacklevel=2)
+        return False
+    return True
+
+
+def write_results(
+    result: dict[str, Any], evaluated: LocalizationEvaluator, model, processor, dataset: Dataset, folder: Path
+) -> None:
+    (folder / METRICS_FILE).write_text(json.dumps(result, indent=2) + "\n")
+    save_records(evaluated, folder / RECORDS_FILE)
+    draw_predictions(model, processor, dataset, result["threshold"]).save(folder / "predictions.png")
+    if result["threshold"] is not None:
+        draw_worst(evaluated, result["threshold"], dataset).save(folder / WORST_FILE, quality=90)
+        write_report([EvaluatedRun(Path(result["model"]).name, folder, result, evaluated)], folder)
 
 
 def sweep_including(protocol: str, threshold: float | None) -> list[float]:
@@ -127,12 +179,13 @@ def sweep_including(protocol: str, threshold: float | None) -> list[float]:
     return sorted([*sweep, threshold])
 
 
-def read_split(settings: EvaluationSettings, split: str, validation_fraction: float = 0.0) -> Dataset:
+def read_split(settings: EvaluationSettings, split: str) -> Dataset:
     return load_wsol_dataset(
         settings.dataset,
         settings.data_dir,
         split,
-        validation_fraction=validation_fraction,
+        validation_fraction=settings.validation_fraction,
+        on_bad_image=settings.on_bad_image,
         **settings.dataset_options,
     )
 
@@ -140,7 +193,7 @@ def read_split(settings: EvaluationSettings, split: str, validation_fraction: fl
 def read_validation(settings: EvaluationSettings) -> Dataset | None:
     """The dataset's validation split or one held out of train, if it has boxes to choose a threshold by."""
     try:
-        validation = read_split(settings, "validation", settings.validation_fraction)
+        validation = read_split(settings, "validation")
     except MissingSplitError as error:
         warnings.warn(f"No images to choose a threshold on: {error} The checkpoint's own is used.", stacklevel=2)
         return None
@@ -150,8 +203,8 @@ def read_validation(settings: EvaluationSettings) -> Dataset | None:
     return with_boxes(validation)
 
 
-def has_boxes(dataset: Dataset) -> bool:
-    return any(len(boxes) for boxes in dataset["boxes"])
+def has_masks(dataset: Dataset) -> bool:
+    return "mask" in dataset.features and any(mask is not None for mask in dataset["mask"])
 
 
 def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
@@ -163,65 +216,9 @@ def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
             f"The checkpoint has {len(own)} classes ({', '.join(own[:3])} …), the dataset {len(names)} "
             f"({', '.join(names[:3])} …). Evaluate it on the data it was trained for."
         )
-    if sorted(names) == sorted(own) and names != own:
+    different = [(mine, other) for mine, other in zip(own, names) if mine != other]
+    if different and not all(name.startswith("LABEL_") for name in own):
         raise ValueError(
-            "The checkpoint and the dataset have the same classes in another order; train with this dataset."
+            f"The checkpoint's classes are not the dataset's, or stand in another order: {different[0][0]!r} where "
+            f"the dataset has {different[0][1]!r}. Evaluate it on the data it was trained for."
         )
-
-
-def draw_predictions(model, processor, dataset: Dataset, threshold: float | None, count: int = 24):
-    """`count` images, spread over the dataset, with map, predicted (green) and ground-truth boxes (red)."""
-    pictures = []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
-        row = dataset[int(index)]
-        inputs = processor(row["image"], return_tensors="pt").to(model.device)
-        with torch.no_grad():
-            outputs = model(**inputs, interpolate_pos_encoding=True)
-        size = [(row["image"].height, row["image"].width)]
-        (result,) = processor.post_process_localization(outputs, threshold, size, return_localization_maps=True)
-        texts = [
-            f"{model.config.id2label[label]} {score:.2f}"
-            for label, score in zip(result["labels"].tolist(), result["scores"].tolist())
-        ]
-        pictures.append(
-            draw_localization(
-                row["image"],
-                result["localization_map"].numpy(),
-                result["boxes"].tolist(),
-                texts,
-                ground_truth_boxes=row["boxes"],
-            )
-        )
-    return contact_sheet(pictures, columns=6)
-
-
-def as_table(result: dict[str, Any]) -> str:
-    """The content of `metrics.json` for people: percent, and the constant boxes beside the result."""
-    names = {
-        "gt_known_loc": "GT-known Loc",
-        "top1_loc": "Top-1 Loc",
-        "top5_loc": "Top-5 Loc",
-        "top1_cls": "Top-1 Cls",
-        "top5_cls": "Top-5 Cls",
-        "box_acc_30": "IoU 30",
-        "box_acc_50": "IoU 50",
-        "box_acc_70": "IoU 70",
-        "max_box_acc": "MaxBoxAcc",
-        "max_box_acc_v2": "MaxBoxAccV2",
-        "pxap": "PxAP",
-        "piou": "pIoU",
-    }
-    view = "centre crop" if result["view"]["crop"] else "whole image"
-    lines = [
-        f"{result['dataset']} {result['split']}, {result['num_images']} images, protocol {result['protocol']}, {view}"
-    ]
-    if result["threshold"] is not None:
-        lines.append(f"threshold {result['threshold']:.3g}, source: {result['threshold_source']}")
-    lines += [
-        f"  {name:<26}{100 * result['metrics'][key]:6.2f}" for key, name in names.items() if key in result["metrics"]
-    ]
-    for key, name in (("whole_image", "whole image"), ("center", "best centred box")):
-        if key in result.get("constant_box_baselines", {}):
-            name = f"constant: {name}"
-            lines.append(f"  {name:<26}{100 * result['constant_box_baselines'][key]:6.2f}")
-    return "\n".join(lines)

@@ -7,10 +7,21 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
+from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from ..configuration_sat import pair
+from ..data.views import ten_crops
 from ..evaluation import LocalizationEvaluator, View
+
+
+MAPS = ("localization", "class")
+"""Which map of a model is measured, see `evaluate_localization`."""
+
+
+def default_map(model: torch.nn.Module) -> str:
+    return "class" if getattr(model, "maps_are_of_a_class", False) else "localization"
 
 
 def evaluation_view(protocol: str, image_size: tuple[int, int], view: str | None = None) -> View:
@@ -27,10 +38,19 @@ def evaluation_view(protocol: str, image_size: tuple[int, int], view: str | None
     """
     view = view or ("crop" if protocol == "sat" else "whole")
     if view == "crop":
-        return View(resize=tuple(round(side * 8 / 7) for side in image_size), crop=tuple(image_size))
+        return View(resize=uncropped(image_size), crop=tuple(image_size))
     if view == "whole":
         return View(resize=tuple(image_size), crop=None)
     raise ValueError(f"view is {view!r}; choose 'crop' or 'whole'.")
+
+
+def uncropped(image_size: tuple[int, int]) -> tuple[int, int]:
+    """The size whose crop `image_size` is in the paper: 256 for 224."""
+    return tuple(round(side * 8 / 7) for side in image_size)
+
+
+def has_boxes(dataset: Dataset) -> bool:
+    return any(len(boxes) for boxes in dataset["boxes"])
 
 
 def with_boxes(dataset: Dataset) -> Dataset:
@@ -47,17 +67,19 @@ def with_boxes(dataset: Dataset) -> Dataset:
 
 
 class EvaluationBatches:
-    """Collates rows of a dataset into pixel values of a view and the ground truth that an evaluator takes."""
+    """Collates rows of a dataset into pixel values of a view, ten crops for the classifier if asked for, and the
+    ground truth that an evaluator takes."""
 
-    def __init__(self, processor, view: View):
+    def __init__(self, processor, view: View, ten_crop_size: tuple[int, int] | None = None):
         self.processor = processor
-        self.settings = {"size": _size(view.resize), "do_resize": True, "do_center_crop": view.crop is not None}
-        if view.crop is not None:
-            self.settings["crop_size"] = _size(view.crop)
+        self.view = view
+        self.ten_crop_size = ten_crop_size
 
-    def __call__(self, rows: list[dict]) -> tuple[torch.Tensor, dict]:
+    def __call__(self, rows: list[dict]) -> tuple[torch.Tensor, torch.Tensor | None, dict]:
         images = [row["image"] for row in rows]
-        pixel_values = self.processor(images, return_tensors="pt", **self.settings)["pixel_values"]
+        pixel_values, crops = self.look(images, self.view), None
+        if self.ten_crop_size is not None:
+            crops = ten_crops(self.look(images, View(uncropped(self.ten_crop_size), None)), self.ten_crop_size)
         ground_truth = {
             "image_ids": [row["image_id"] for row in rows],
             "labels": np.array([row["label"] for row in rows]),
@@ -68,7 +90,13 @@ class EvaluationBatches:
             ground_truth["boxes"] = boxes
         if "mask" in rows[0]:
             ground_truth["masks"] = [None if row["mask"] is None else np.asarray(row["mask"]) for row in rows]
-        return pixel_values, ground_truth
+        return pixel_values, crops, ground_truth
+
+    def look(self, images: list[Image.Image], view: View) -> torch.Tensor:
+        settings = {"size": _size(view.resize), "do_resize": True, "do_center_crop": view.crop is not None}
+        if view.crop is not None:
+            settings["crop_size"] = _size(view.crop)
+        return self.processor(images, return_tensors="pt", **settings)["pixel_values"]
 
 
 @torch.no_grad()
@@ -81,6 +109,8 @@ def evaluate_localization(
     batch_size: int = 64,
     num_workers: int = 0,
     description: str = "Evaluating",
+    map: str | None = None,
+    ten_crop: bool = False,
 ) -> LocalizationEvaluator:
     """Runs a model over a dataset and gives the evaluator a record of every image.
 
@@ -91,25 +121,43 @@ def evaluate_localization(
         processor: its image processor; only size and crop are replaced, by those of `evaluator.view`.
         dataset: with the columns of `load_wsol_dataset`.
         evaluator: receives the records; its view is what the model sees.
+        map: "localization", the one map of an image; "class", the class map of its true class, as CAM and its kin are
+            measured. Where the predicted class is right both are the same map, so Top-k Loc follows from it too.
+            Default: "class" for methods whose maps are of a class.
+        ten_crop: classify by the mean softmax over ten crops (`views.ten_crops`); maps stay those of the view.
 
     Returns:
         `evaluator`.
+
+    Raises:
+        ValueError: an unknown `map`, or class maps of a model that has none.
     """
+    map = map or default_map(model)
+    if map not in MAPS:
+        raise ValueError(f"map is {map!r}; choose one of {', '.join(MAPS)}.")
     share = dataset.select(range(accelerator.process_index, len(dataset), accelerator.num_processes))
-    loader = DataLoader(
-        share, batch_size, collate_fn=EvaluationBatches(processor, evaluator.view), num_workers=num_workers
-    )
+    collate = EvaluationBatches(processor, evaluator.view, pair(model.config.image_size) if ten_crop else None)
+    loader = DataLoader(share, batch_size, collate_fn=collate, num_workers=num_workers)
     was_training = model.training
     model.eval()
-    for pixel_values, ground_truth in tqdm(
+    for pixel_values, crops, ground_truth in tqdm(
         loader, desc=description, disable=not accelerator.is_local_main_process, leave=False
     ):
         with accelerator.autocast():
-            outputs = model(pixel_values=pixel_values.to(accelerator.device), interpolate_pos_encoding=True)
-        top5 = outputs.logits.topk(min(5, outputs.logits.shape[1])).indices
-        evaluator.update(
-            localization_maps=outputs.localization_map.float().cpu().numpy(), top5=top5.cpu().numpy(), **ground_truth
-        )
+            outputs = model(
+                pixel_values=pixel_values.to(accelerator.device),
+                interpolate_pos_encoding=True,
+                output_class_maps=map == "class",
+            )
+            scores = outputs.logits
+            if crops is not None:
+                scores = model(pixel_values=crops.flatten(0, 1).to(accelerator.device)).logits
+                scores = scores.float().softmax(dim=1).unflatten(0, crops.shape[:2]).mean(dim=1)
+        maps = outputs.localization_map
+        if map == "class":
+            maps = outputs.class_maps[torch.arange(len(pixel_values)), ground_truth["labels"]]
+        top5 = scores.topk(min(5, scores.shape[1])).indices
+        evaluator.update(localization_maps=maps.float().cpu().numpy(), top5=top5.cpu().numpy(), **ground_truth)
     model.train(was_training)
     if accelerator.num_processes > 1:
         evaluator.extend(gather_object(evaluator.records))

@@ -5,7 +5,7 @@ import difflib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 import yaml
@@ -20,6 +20,9 @@ class ConfigurationError(ValueError):
 class ModelArguments:
     """Where the model starts. Fields left at None keep the value of the checkpoint, or of `SATConfig`."""
 
+    method: Literal["sat", "cam"] = field(
+        default="sat", metadata={"help": "A name of `modeling_sat.baselines.METHODS`."}
+    )
     model: str | None = field(
         default=None, metadata={"help": "A SAT, ViT or DeiT checkpoint (folder or Hub id); none: random weights."}
     )
@@ -41,8 +44,8 @@ class ModelArguments:
     drop_path_rate: float | None = None
 
     def config_fields(self) -> dict[str, Any]:
-        """The fields of `SATConfig` that were set."""
-        fields = {name: value for name, value in vars(self).items() if name != "model"}
+        """The fields of the method's configuration that were set."""
+        fields = {name: value for name, value in vars(self).items() if name not in ("method", "model")}
         return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -93,10 +96,9 @@ class SATTrainingArguments(TrainingArguments):
             "weights needs some, a pretrained one none."
         },
     )
-    protocol: str = field(default="sat", metadata={"help": "Evaluation protocol: sat or wsolevaluation."})
-    view: str | None = field(
-        default=None,
-        metadata={"help": "What evaluation shows of an image, crop or whole; default: the protocol's own."},
+    protocol: Literal["sat", "wsolevaluation"] = field(default="sat", metadata={"help": "Evaluation protocol."})
+    view: Literal["crop", "whole"] | None = field(
+        default=None, metadata={"help": "What evaluation shows of an image; default: the protocol's own."}
     )
 
 

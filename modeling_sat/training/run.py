@@ -1,5 +1,6 @@
 """A training run from its arguments to a folder that `from_pretrained` loads."""
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -7,17 +8,19 @@ from pathlib import Path
 import torch
 from datasets import Dataset, DatasetDict
 from huggingface_hub.errors import StrictDataclassError
-from transformers import set_seed
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
-from ..configuration_sat import SATConfig
+from ..baselines import METHODS
+from ..configuration_sat import pair
+from ..conversion.checkpoints import pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
 from ..data.views import TrainingView
 from ..evaluation import LocalizationEvaluator, View
 from ..image_processing_sat import SATImageProcessor
-from ..inference.localize import evaluate_localization, with_boxes
+from ..inference.localize import evaluate_localization, has_boxes, with_boxes
 from ..inference.threads import use_idle_cores
-from ..modeling_sat import SATForWeaklySupervisedLocalization
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .trainer import SATTrainer
 
@@ -44,7 +47,7 @@ def train(
     if "validation" not in splits:
         arguments.eval_strategy = IntervalStrategy.NO
     model = build_model(model_arguments, splits["train"].features["label"].names)
-    image_size = model.vit.embeddings.image_size
+    image_size = pair(model.config.image_size)
     processor = build_processor(model_arguments.model, image_size)
     resize = image_size if data_arguments.resize_size is None else (data_arguments.resize_size,) * 2
     trainer = SATTrainer(
@@ -67,10 +70,10 @@ def train(
 def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) -> DatasetDict:
     """The train split and, if there is one or it can be held out of train, the validation split."""
     try:
-        options = json.loads(data_arguments.dataset_options)
-    except json.JSONDecodeError as error:
+        options = dict(json.loads(data_arguments.dataset_options))
+    except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"dataset_options is {data_arguments.dataset_options!r}, not a mapping: {error}"
+            f'dataset_options is {data_arguments.dataset_options!r}, not a mapping such as {{"num_classes": 4}}.'
         ) from error
     settings = {
         "validation_fraction": data_arguments.validation_fraction,
@@ -79,36 +82,51 @@ def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) 
     }
     name, folder = data_arguments.dataset, data_arguments.data_dir
     try:
-        return load_wsol_dataset(name, folder, ["train", "validation"], **settings, **options)
+        return load_wsol_dataset(name, folder, ["train", "validation"], **(settings | options))
     except MissingSplitError as error:
         warnings.warn(f"{error} Nothing is evaluated between epochs, and no threshold is chosen.", stacklevel=2)
-        return load_wsol_dataset(name, folder, ["train"], **settings | {"validation_fraction": 0.0}, **options)
+        return load_wsol_dataset(name, folder, ["train"], **(settings | {"validation_fraction": 0.0} | options))
 
 
-def build_model(model_arguments: ModelArguments, class_names: list[str]) -> SATForWeaklySupervisedLocalization:
-    """The starting point: a checkpoint with a head for `class_names`, or random weights."""
+def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:
+    """The starting point: a checkpoint with a head for `class_names`, or random weights.
+
+    Raises:
+        ConfigurationError: the checkpoint cannot be read or does not fit, or a field has a value out of its range.
+    """
     try:
         return _build_model(model_arguments, class_names)
     except StrictDataclassError as error:
         raise ConfigurationError(str(error.__cause__ or error)) from error
+    except ConfigurationError:
+        raise
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        model = model_arguments.model
+        where = (
+            "" if model is None or Path(model).exists() else "there is no such folder, and the Hub does not give it: "
+        )
+        raise ConfigurationError(
+            f"Training cannot start from {model}: {where}{reason}. scripts/convert_checkpoint.py makes a "
+            "folder to start from of a timm, SAT or ViT checkpoint."
+        ) from error
 
 
-def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> SATForWeaklySupervisedLocalization:
+def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:
+    method = METHODS[model_arguments.method]
     labels = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
     fields = model_arguments.config_fields()
+    foreign = sorted(set(fields) - {field.name for field in dataclasses.fields(method.config_class)})
+    if foreign:
+        raise ConfigurationError(f"The method {model_arguments.method} has no {', '.join(foreign)}; leave it out.")
     if model_arguments.model is None:
-        return SATForWeaklySupervisedLocalization(SATConfig(**fields, **labels))
-    if not Path(model_arguments.model).exists() and model_arguments.model.count("/") != 1:
-        raise ConfigurationError(
-            f"There is no model {model_arguments.model!r}: it is neither a folder here nor an id like owner/name. "
-            "scripts/convert_checkpoint.py makes a folder of a timm or SAT file."
-        )
+        return method(method.config_class(**fields, **labels))
     if Path(model_arguments.model).is_file():
         raise ConfigurationError(
             f"{model_arguments.model} is a file; make a folder of it by scripts/convert_checkpoint.py --checkpoint "
             f"{model_arguments.model} --source timm --output_dir FOLDER and give that folder as model."
         )
-    model, loading = SATForWeaklySupervisedLocalization.from_pretrained(
+    model, loading = method.from_pretrained(
         model_arguments.model, ignore_mismatched_sizes=True, output_loading_info=True, dtype=torch.float32,
         **fields, **labels,
     )  # fmt: skip
@@ -123,13 +141,9 @@ def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> SAT
 
 
 def build_processor(model: str | None, image_size: tuple[int, int]) -> SATImageProcessor:
-    """The processor saved beside the model, or a new one that shows the model the whole image."""
-    if model is not None and (Path(model) / "preprocessor_config.json").is_file():
-        processor = SATImageProcessor.from_pretrained(model)
-        normalization = {"image_mean": processor.image_mean, "image_std": processor.image_std}
-    else:
-        normalization = {}
-    return SATImageProcessor(size={"height": image_size[0], "width": image_size[1]}, **normalization)
+    """A processor that shows the model the whole image, with pixels scaled as the starting point's own does."""
+    size = {"height": image_size[0], "width": image_size[1]}
+    return SATImageProcessor(size=size, **({} if model is None else pixel_statistics(model)))
 
 
 def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -139,7 +153,7 @@ def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def calibrate(trainer: SATTrainer, processor: SATImageProcessor, validation: Dataset) -> None:
     """Chooses the processor's localization threshold on validation images, seen whole as users will show them."""
     validation = with_boxes(validation)
-    if not any(len(boxes) for boxes in validation["boxes"]):
+    if not has_boxes(validation):
         return
     view = View(resize=(processor.size.height, processor.size.width), crop=None)
     evaluator = LocalizationEvaluator("sat", view)
@@ -157,7 +171,7 @@ def check_output_dir(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may have been as quick
     except OSError as error:
         raise ConfigurationError(
             f"Nothing can be written to output_dir {path}: {error.strerror}. Choose another."

@@ -3,8 +3,9 @@
 import torch
 from transformers import Trainer
 
+from ..configuration_sat import pair
 from ..evaluation import LocalizationEvaluator
-from ..inference.localize import evaluate_localization, evaluation_view, with_boxes
+from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from .arguments import SATTrainingArguments
 
 
@@ -19,7 +20,7 @@ class SATTrainer(Trainer):
     """Trains SAT and evaluates localization between epochs.
 
     - `args.classification_epochs` passes with the classification loss alone come first.
-    - The log holds the means of the three losses and of the map's area since the last log.
+    - The log holds the means of the model's losses and of the map's area since the last log.
     - `evaluate` measures `eval_gt_known_loc` and the rest on images with boxes, the threshold chosen on those very
       images: a validation split is there to choose on.
     - A loss that is not finite ends the training before it reaches a checkpoint.
@@ -41,7 +42,7 @@ class SATTrainer(Trainer):
 
     def _remember(self, loss, outputs) -> None:
         # Sums of tensors: reading a number here would make every step wait for the device.
-        values = {name: getattr(outputs, name).detach() for name in LOSSES}
+        values = {name: outputs[name].detach() for name in LOSSES if outputs[name] is not None}
         values["area"] = outputs.localization_map.detach().mean()
         values["not_finite"] = (~torch.isfinite(loss.detach())).float()
         self._running = {name: self._running.get(name, 0) + value for name, value in values.items()}
@@ -56,9 +57,9 @@ class SATTrainer(Trainer):
             self._running, self._running_steps = {}, 0
         super().log(logs, *args, **kwargs)
 
-    def _save_checkpoint(self, model, trial):
+    def save_model(self, *args, **kwargs):
         self._check_finite()
-        super()._save_checkpoint(model, trial)
+        super().save_model(*args, **kwargs)
 
     def _check_finite(self) -> None:
         if self._running.get("not_finite", 0) > 0:
@@ -70,13 +71,13 @@ class SATTrainer(Trainer):
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
-        view = evaluation_view(self.args.protocol, self.model.vit.embeddings.image_size, self.args.view)
+        view = evaluation_view(self.args.protocol, pair(self.model.config.image_size), self.args.view)
         evaluator = LocalizationEvaluator(self.args.protocol, view)
         evaluate_localization(
             self.model, self.processing_class, dataset, evaluator, self.accelerator,
             batch_size=self.args.per_device_eval_batch_size, num_workers=self.args.dataloader_num_workers,
         )  # fmt: skip
-        threshold = evaluator.select_threshold() if any(len(boxes) for boxes in dataset["boxes"]) else None
+        threshold = evaluator.select_threshold() if has_boxes(dataset) else None
         metrics = evaluator.compute(threshold) | ({} if threshold is None else {"threshold": threshold})
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(metrics)

@@ -44,12 +44,6 @@ def test_fitted_on_one_split_and_scored_on_another():
     assert constant.score(records_with([[0, 0, 99, 99]])) == {"whole_image": 1, "center": 0}
 
 
-def test_fit_on_boxes_equals_fit_on_records():
-    boxes = [np.array([[10, 30, 80, 70], [0, 0, 5, 5]]), np.array([[20, 20, 90, 95]])]
-    from_boxes = ConstantBoxes(VIEW).fit_boxes(boxes, [(100, 100)] * 2)
-    assert from_boxes.center == ConstantBoxes(VIEW).fit(records_with(boxes)).center
-
-
 def test_best_of_several_boxes():
     records = records_with([np.array([[0, 0, 3, 3], [0, 0, 99, 99]])])
     assert ConstantBoxes(VIEW).fit(records).score(records)["whole_image"] == 1

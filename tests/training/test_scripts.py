@@ -24,7 +24,9 @@ TINY = [
 def run(script: str, *arguments, launcher=(sys.executable,)) -> subprocess.CompletedProcess:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [*launcher, ROOT / "scripts" / script, *arguments]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment, cwd=ROOT)
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,11 @@ def test_two_processes_evaluate_as_one(trained, tmp_path):
         (["--dataset", "shape"], "There is no dataset 'shape'. Did you mean 'shapes'?"),
         (["--dataset", "shapes", "--area_target", "1.5"], "area_target is 1.5"),
         (["--dataset", "shapes", "--num_spatial_layers", "13"], "num_spatial_layers is 13"),
-        (["--dataset", "shapes", "--model", "nowhere"], "There is no model 'nowhere'"),
+        (["--dataset", "shapes", "--model", "nowhere"], "Training cannot start from nowhere: there is no such folder"),
+        (["--dataset", "shapes", "--model", "outputs/nowhere"], "Training cannot start from outputs/nowhere"),
+        (["--dataset", "shapes", "--image_size", "64", "--resize_size", "32"], "Training images are resized to 32×32"),
+        (["--dataset", "shapes", "--protocol", "wsol"], "Argument --protocol: invalid choice: 'wsol'"),
+        (["--dataset", "shapes", "--method", "cam", "--area_target", "0.3"], "The method cam has no area_target"),
         (["--dataset", "folder", "--data_dir", "/nowhere"], "data_dir /nowhere does not exist"),
         (["--dataset", "shapes", "--output_dir", "/proc/run"], "Nothing can be written to output_dir /proc/run"),
     ],

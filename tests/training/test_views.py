@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from modeling_sat import SATImageProcessor
-from modeling_sat.data.views import TrainingView
+from modeling_sat.data.views import TrainingView, ten_crops
 
 
 PROCESSOR = SATImageProcessor(size={"height": 8, "width": 8}, image_mean=[0, 0, 0], image_std=[1, 1, 1])
@@ -58,3 +58,13 @@ def test_the_seed_decides():
 def test_a_crop_larger_than_the_image_is_refused():
     with pytest.raises(ValueError, match="resized to 8×8, which holds no crop of 12×12; set resize_size"):
         TrainingView(PROCESSOR, resize=(8, 8), crop=(12, 12))
+
+
+def test_ten_crops():
+    # Columns 0..4 of a 4×5 image by value; crops of 2×3: the left corners begin at column 0, the right ones at 2.
+    image = torch.arange(5.0).expand(1, 1, 4, 5) + 10 * torch.arange(4.0)[:, None]
+    crops = ten_crops(image, (2, 3))
+    assert crops.shape == (1, 10, 1, 2, 3)
+    corners = crops[0, :, 0, 0, 0].tolist()
+    # top left, top right, bottom left, bottom right, centre (1, 1); then the mirror image, columns 4..0
+    assert corners == [0, 2, 20, 22, 11, 4, 2, 24, 22, 13]

@@ -1,0 +1,259 @@
+"""One report a person can open, `report.md` and `report.html`, of one evaluated checkpoint or several side by side."""
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import markdown
+
+from .analysis import ERROR_CAUSES, count_causes, error_causes, median_of_correct
+from .evaluator import LocalizationEvaluator
+from .figures import FIGURES, accuracy_over_thresholds
+from .storage import load_records
+
+
+METRICS_FILE, RECORDS_FILE, WORST_FILE = "metrics.json", "records.parquet", "worst.jpg"
+"""What scripts/evaluate.py writes and a report reads."""
+
+METRIC_NAMES = {
+    "gt_known_loc": "GT-known Loc",
+    "top1_loc": "Top-1 Loc",
+    "top5_loc": "Top-5 Loc",
+    "top1_cls": "Top-1 Cls",
+    "top5_cls": "Top-5 Cls",
+    "box_acc_30": "IoU 30",
+    "box_acc_50": "IoU 50",
+    "box_acc_70": "IoU 70",
+    "max_box_acc": "MaxBoxAcc",
+    "max_box_acc_v2": "MaxBoxAccV2",
+    "pxap": "PxAP",
+    "piou": "pIoU",
+}
+CONSTANT_NAMES = {"whole_image": "whole image", "center": "best centred box"}
+CONSTANT_MAP_NAMES = {"uniform": "uniform map", "gaussian": "centred Gaussian"}
+
+CAPTIONS = {
+    "iou_distribution": "How well boxes fit (Fig. 5 of the SAT paper). Right of 0.5 a box counts as correct; the "
+    "dashed line is the median of the correct ones.",
+    "iou_by_size": "Overlap against object size (Fig. 6). A line that falls at the left says that small objects are "
+    "boxed too generously.",
+    "accuracy_over_thresholds": "GT-known Loc against the threshold (Fig. 7). A wide plateau forgives a threshold "
+    "chosen on other images.",
+    "errors_by_cause": "Why images fail at Top-1 Loc (Fig. 9, by TS-CAM's rules). *classification*: the class is "
+    "wrong; *multiple instances*: the box covers several true boxes; *part*: it lies inside the object; *more*: it "
+    "holds the object and much else.",
+}
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .25rem .8rem; border-bottom: 1px solid #ddd }
+td { text-align: right } td:first-child, th:first-child { text-align: left } img { max-width: 100% } code { color: #444 }
+"""
+
+
+@dataclass
+class EvaluatedRun:
+    """A folder that scripts/evaluate.py wrote.
+
+    Args:
+        name: what the report calls it.
+        folder: where it is.
+        result: the content of its `metrics.json`.
+        evaluator: with its records.
+    """
+
+    name: str
+    folder: Path
+    result: dict[str, Any]
+    evaluator: LocalizationEvaluator
+
+    @classmethod
+    def load(cls, folder: str | Path, name: str | None = None) -> "EvaluatedRun":
+        """Reads a folder; `name` is the folder's own by default.
+
+        Raises:
+            ValueError: it is no folder of an evaluation, or one without boxes, which a report is about.
+        """
+        folder = Path(folder)
+        if not (folder / METRICS_FILE).is_file() or not (folder / RECORDS_FILE).is_file():
+            raise ValueError(
+                f"{folder} has no {METRICS_FILE} and {RECORDS_FILE}; give folders that scripts/evaluate.py wrote as "
+                "its output_dir."
+            )
+        result = json.loads((folder / METRICS_FILE).read_text())
+        if result["threshold"] is None:
+            raise ValueError(f"{folder} was evaluated on images without boxes; a report needs boxes.")
+        return cls(name or folder.name, folder, result, load_records(folder / RECORDS_FILE))
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What has to be equal for two results to be compared."""
+        return {key: self.result[key] for key in ("dataset", "split", "protocol", "view", "num_images")}
+
+
+def write_report(runs: Sequence[EvaluatedRun], output_dir: str | Path) -> None:
+    """Writes `report.md`, `report.html` (one file, pictures inside) and the figures as PNG to `output_dir`.
+
+    Raises:
+        ValueError: no runs, two of one name, or runs that were not measured in the same way on the same images.
+    """
+    _check_comparable(runs)
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    results = {run.name: (run.evaluator, run.result["threshold"]) for run in runs}
+    for name, draw in FIGURES.items():
+        options = {"constants": _constant_boxes(runs)} if draw is accuracy_over_thresholds else {}
+        draw(results, **options).savefig(folder / f"{name}.png", dpi=150)
+    sheets = {run.name: _copy_sheet(run, folder, only=len(runs) == 1) for run in runs}
+    text = _markdown(runs, {name: sheet for name, sheet in sheets.items() if sheet})
+    (folder / "report.md").write_text(text)
+    (folder / "report.html").write_text(_html(text, folder))
+
+
+def as_table(result: dict[str, Any]) -> str:
+    """The content of `metrics.json` for the terminal: percent, and the constants beside the result."""
+    lines = [_setting(result)]
+    if result["threshold"] is not None:
+        lines.append(f"threshold {result['threshold']:.3g}, source: {result['threshold_source']}")
+    metrics = result["metrics"]
+    lines += [f"  {name:<34}{100 * metrics[key]:6.2f}" for key, name in METRIC_NAMES.items() if key in metrics]
+    for key, name in CONSTANT_NAMES.items():
+        if key in result.get("constant_box_baselines", {}):
+            name = f"constant: {name}, GT-known Loc"
+            lines.append(f"  {name:<34}{100 * result['constant_box_baselines'][key]:6.2f}")
+    for key, name in CONSTANT_MAP_NAMES.items():
+        for metric, value in result.get("constant_map_baselines", {}).get(key, {}).items():
+            if metric in METRIC_NAMES:
+                label = f"constant: {name}, {METRIC_NAMES[metric]}"
+                lines.append(f"  {label:<34}{100 * value:6.2f}")
+    return "\n".join(lines)
+
+
+def _check_comparable(runs: Sequence[EvaluatedRun]) -> None:
+    if not runs:
+        raise ValueError("There is nothing to report; give at least one folder that scripts/evaluate.py wrote.")
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Two results are called the same: {', '.join(names)}. Give each a name of its own.")
+    first = runs[0]
+    images = {record["image_id"] for record in first.evaluator.records}
+    for run in runs[1:]:
+        other = [key for key, value in run.setting.items() if value != first.setting[key]]
+        if other:
+            differences = ", ".join(f"{key} {first.setting[key]} and {run.setting[key]}" for key in other)
+            raise ValueError(
+                f"{first.folder} and {run.folder} were not measured in the same way: {differences}. Evaluate both "
+                "alike; numbers of two protocols or views do not compare."
+            )
+        if {record["image_id"] for record in run.evaluator.records} != images:
+            raise ValueError(f"{first.folder} and {run.folder} were measured on different images of the same split.")
+
+
+def _setting(result: dict[str, Any]) -> str:
+    crop, resize = result["view"]["crop"], result["view"]["resize"]
+    view = f"whole image at {resize[0]}×{resize[1]}" if crop is None else f"centre crop {crop[0]}×{crop[1]}"
+    crops = ", classes from ten crops" if result.get("ten_crop") else ""
+    return (
+        f"{result['dataset']} {result['split']}, {result['num_images']} images, protocol {result['protocol']}, "
+        f"{view}{crops}"
+    )
+
+
+def _constant_boxes(runs: Sequence[EvaluatedRun]) -> dict[str, float]:
+    """GT-known Loc of the constant boxes; the centred one of the first run, where validation images differ."""
+    scores = runs[0].result["constant_box_baselines"]
+    return {name: scores[key] for key, name in CONSTANT_NAMES.items()}
+
+
+def _copy_sheet(run: EvaluatedRun, folder: Path, only: bool) -> str | None:
+    source = run.folder / WORST_FILE
+    if not source.is_file():
+        return None
+    target = folder / (WORST_FILE if only else f"worst-{re.sub('[^A-Za-z0-9_.-]', '_', run.name)}.jpg")
+    if target.resolve() != source.resolve():
+        shutil.copyfile(source, target)
+    return target.name
+
+
+def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
+    parts = [
+        f"# Localization on {runs[0].result['dataset']}",
+        f"{_setting(runs[0].result)}. All numbers are percent.",
+        _table(["", *(run.name for run in runs)], [
+            ["checkpoint", *(f"`{run.result['model']}`" for run in runs)],
+            ["map", *(run.result.get("map", "localization").replace("_", " ") for run in runs)],
+            ["threshold", *(f"{run.result['threshold']:.3g}" for run in runs)],
+            ["chosen on", *(run.result["threshold_source"] for run in runs)],
+        ]),
+    ]  # fmt: skip
+    if any(run.result["threshold_source"] == "test" for run in runs):
+        parts.append(
+            "**A threshold was chosen on the very images it is measured on**, as published results often are; it "
+            "flatters that result."
+        )
+    parts += ["## Metrics", _metrics_table(runs), "## Where boxes lie"]
+    for name in ("iou_distribution", "iou_by_size", "accuracy_over_thresholds"):
+        parts += [CAPTIONS[name], f"![{name.replace('_', ' ')}]({name}.png)"]
+    parts += ["## Why images fail", CAPTIONS["errors_by_cause"], "![errors by cause](errors_by_cause.png)"]
+    parts.append(_error_table(runs))
+    for name, sheet in sheets.items():
+        parts += [
+            f"## The worst images of {name}",
+            "Lowest overlap first: map, predicted box (green), true boxes (red), cause and overlap.",
+            f"![worst images of {name}]({sheet})",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metrics_table(runs: Sequence[EvaluatedRun]) -> str:
+    """Metrics of each run, and in two more columns what looks at nothing: constant boxes, and maps for the pixels."""
+    result = runs[0].result
+    constants = [{"gt_known_loc": value} for value in result["constant_box_baselines"].values()]
+    maps = result.get("constant_map_baselines")
+    if maps:
+        constants = [box | maps[key] for box, key in zip(constants, CONSTANT_MAP_NAMES)]
+    header = ["whole image", "centred box and Gaussian" if maps else "best centred box"]
+    columns = [run.result["metrics"] for run in runs] + constants
+    rows = [
+        [name, *(_percent(column.get(key)) for column in columns)]
+        for key, name in METRIC_NAMES.items()
+        if any(key in run.result["metrics"] for run in runs)
+    ]
+    medians = [median_of_correct(run.evaluator.iou(run.result["threshold"])) for run in runs]
+    rows.append(["median IoU of the correct", *map(_percent, medians), "", ""])
+    return _table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)
+
+
+def _error_table(runs: Sequence[EvaluatedRun]) -> str:
+    shares = {
+        (run.name, of): count_causes(error_causes(run.evaluator, run.result["threshold"], of))
+        for run in runs
+        for of in ("top1_loc", "gt_known_loc")
+    }
+    header = ["", *(f"{name}, {METRIC_NAMES[of]}" for name, of in shares)]
+    rows = [[cause, *(_percent(share[cause]) for share in shares.values())] for cause in ERROR_CAUSES]
+    return _table(header, [*rows, ["all", *(_percent(sum(share.values())) for share in shares.values())]])
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _html(text: str, folder: Path) -> str:
+    def embed(match: re.Match) -> str:
+        data = base64.b64encode((folder / match[1]).read_bytes()).decode()
+        return f'src="data:image/{match[2]};base64,{data}"'
+
+    body = re.sub(r'src="([^"]+\.(png|jpg))"', embed, markdown.markdown(text, extensions=["tables"]))
+    title = text.split("\n", 1)[0].lstrip("# ")
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'

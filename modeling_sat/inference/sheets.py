@@ -1,0 +1,58 @@
+"""Sheets of images for people: a sample of predictions, and the images on which the boxes are worst."""
+
+import numpy as np
+import torch
+from datasets import Dataset
+from PIL import Image
+
+from ..evaluation import LocalizationEvaluator
+from ..evaluation.analysis import boxes_at, error_causes
+from .drawing import contact_sheet, draw_localization
+
+
+def draw_predictions(model, processor, dataset: Dataset, threshold: float | None, count: int = 24) -> Image.Image:
+    """`count` images, spread over the dataset, with map, predicted (green) and ground-truth boxes (red)."""
+    pictures = []
+    for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
+        row = dataset[int(index)]
+        inputs = processor(row["image"], return_tensors="pt").to(model.device)
+        with torch.no_grad():
+            outputs = model(**inputs, interpolate_pos_encoding=True)
+        size = [(row["image"].height, row["image"].width)]
+        (result,) = processor.post_process_localization(outputs, threshold, size, return_localization_maps=True)
+        texts = [
+            f"{model.config.id2label[label]} {score:.2f}"
+            for label, score in zip(result["labels"].tolist(), result["scores"].tolist())
+        ]
+        pictures.append(
+            draw_localization(
+                row["image"],
+                result["localization_map"].numpy(),
+                result["boxes"].tolist(),
+                texts,
+                ground_truth_boxes=row["boxes"],
+            )
+        )
+    return contact_sheet(pictures, columns=6)
+
+
+def draw_worst(evaluator: LocalizationEvaluator, threshold: float, dataset: Dataset, count: int = 24) -> Image.Image:
+    """The images with the least overlap, worst first, as the records have them: no model runs.
+
+    Under each stand its overlap, the cause of the error and, where it is wrong, the predicted class.
+    """
+    names = dataset.features["label"].names
+    rows = {image_id: index for index, image_id in enumerate(dataset["image_id"])}
+    overlaps, boxes = evaluator.iou(threshold), boxes_at(evaluator, threshold)
+    causes = error_causes(evaluator, threshold, of="gt_known_loc")
+    pictures, captions = [], []
+    for index in np.argsort(overlaps, kind="stable")[:count].tolist():
+        record = evaluator.records[index]
+        row = dataset[rows[record["image_id"]]]
+        size = row["image"].height, row["image"].width
+        view_map = evaluator.view.array_to_image(record["preview"] / np.float32(255), size)
+        box = evaluator.view.to_image(boxes[index], size)
+        pictures.append(draw_localization(row["image"], view_map, box.tolist(), ground_truth_boxes=row["boxes"]))
+        wrong = [] if record["top5"][0] == record["label"] else [f"as {names[record['top5'][0]]}"]
+        captions.append(", ".join([f"IoU {overlaps[index]:.2f}", causes[index] or "correct", *wrong]))
+    return contact_sheet(pictures, columns=6, captions=captions)
