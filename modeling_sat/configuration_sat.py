@@ -32,7 +32,7 @@ _CHOICES = {
 class SATConfig(ViTConfig):
     r"""
     Configuration of the Spatial-Aware Token model. Every field of [`~transformers.ViTConfig`] keeps its meaning; the
-    defaults are DeiT-B with the settings of the authors' ImageNet code.
+    defaults are DeiT-B with the settings of the authors' ImageNet code, save `area_reduction`.
 
     Args:
         num_spatial_layers (`int`, defaults to 3):

@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--validation_fraction", type=float, default=0.1, help="of train, where there is no validation"
     )
+    parser.add_argument("--data_seed", type=int, default=0, help="of that choice, as in training")
     parser.add_argument(
         "--map", choices=["localization", "class"], help="default: the method's own, one map per image"
     )

@@ -18,7 +18,7 @@ from modeling_sat.inference.predict import FORMATS, PredictionError, predict_ima
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="checkpoint folder or Hub id; its own code is run")
+    parser.add_argument("--model", required=True, help="checkpoint folder or Hub id")
     parser.add_argument("--images", required=True, nargs="+", help="image files, and folders searched at any depth")
     parser.add_argument("--output_dir", required=True)
     parser.add_argument("--format", default="jsonl", choices=FORMATS, dest="export_format")

@@ -13,7 +13,8 @@ def load_checkpoint(name: str | Path) -> tuple[PreTrainedModel, BaseImageProcess
     """Loads model and image processor of a localization checkpoint, on the CPU.
 
     Args:
-        name: a folder that `save_pretrained` wrote, or a Hub id. The checkpoint's own code is run.
+        name: a folder that `save_pretrained` wrote, or a Hub id. Code that the checkpoint brings is run
+            where this package has no such model.
 
     Raises:
         CheckpointError: there is none, it cannot be read, lacks weights, or is not one that localizes.

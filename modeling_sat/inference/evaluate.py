@@ -43,7 +43,9 @@ class EvaluationSettings:
         threshold: a fixed localization threshold in [0, 1] instead of one chosen on the validation split.
         on_bad_image: `"raise"`, or `"skip"` to leave out images that cannot be read.
         select_on_test: choose the threshold on the evaluated split itself, the published habit.
-        validation_fraction: share of train to choose the threshold on where the dataset has no validation split.
+        validation_fraction: share of train to choose the threshold on where the dataset has no validation split;
+            as in training, so that the model has not seen it.
+        data_seed: of that choice, as in training.
         map: `"localization"` or `"class"`, see `evaluate_localization`.
         ten_crop: classify by ten crops, as the paper does on CUB; ten more passes of the model.
         batch_size: images per process and step.
@@ -62,6 +64,7 @@ class EvaluationSettings:
     on_bad_image: str = "raise"
     select_on_test: bool = False
     validation_fraction: float = 0.1
+    data_seed: int = 0
     map: str | None = None
     ten_crop: bool = False
     batch_size: int = 64
@@ -73,8 +76,9 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     """Evaluates and, on the main process, writes `metrics.json`, `records.parquet`, pictures and a report.
 
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
-    the validation split, where it has boxes; the one saved in the checkpoint. One chosen on validation images under
-    `sat`, whose rule `post_process_localization` follows, is saved into the processor of a checkpoint folder.
+    the validation split, where it has boxes; the one saved in the checkpoint. One chosen on validation images is saved
+    into the processor of a checkpoint folder if it is that of `post_process_localization`: protocol `sat`, and the view
+    that the processor shows. Of another view it would be the wrong one: maps of a crop have another range.
 
     Returns:
         the content of `metrics.json`; metrics are fractions in [0, 1].
@@ -140,22 +144,23 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
             other = validation if validation is not None and has_masks(validation) else dataset
             chosen_on = measured_on if other is dataset else PixelCounts.of(other.select_columns("mask")["mask"], view)
             result["constant_map_baselines"] = constant_map_baselines(view, chosen_on, measured_on)
-        result["saved_to_checkpoint"] = save_threshold(processor, settings, result)
+        own_rule = settings.protocol == "sat" and result["map"] == "localization" and view == processor.view()
+        if own_rule and result["threshold"] is not None:
+            processor.localization_threshold = result["threshold"]
+        honest = own_rule and result["threshold_source"] == "validation"
+        result["saved_to_checkpoint"] = honest and save_processor(processor, Path(settings.model))
         write_results(result, evaluated, model, processor, dataset, Path(settings.output_dir))
     return result
 
 
-def save_threshold(processor, settings: EvaluationSettings, result: dict[str, Any]) -> bool:
-    """Saves a threshold that validation images chose into the checkpoint's processor, where that is a folder."""
-    folder = Path(settings.model)
-    own_rule = settings.protocol == "sat" and result["map"] == "localization"
-    if result["threshold_source"] != "validation" or not own_rule or not folder.is_dir():
+def save_processor(processor, folder: Path) -> bool:
+    """Saves the processor if the checkpoint is a folder; says whether it was saved."""
+    if not folder.is_dir():
         return False
-    processor.localization_threshold = result["threshold"]
     try:
         processor.save_pretrained(folder)
     except OSError as error:
-        warnings.warn(f"The threshold could not be saved into {folder}: {error.strerror}.", stacklevel=2)
+        warnings.warn(f"The threshold could not be saved into {folder}: {error.strerror}.", stacklevel=3)
         return False
     return True
 
@@ -165,7 +170,7 @@ def write_results(
 ) -> None:
     (folder / METRICS_FILE).write_text(json.dumps(result, indent=2) + "\n")
     save_records(evaluated, folder / RECORDS_FILE)
-    draw_predictions(model, processor, dataset, result["threshold"]).save(folder / "predictions.png")
+    draw_predictions(model, processor, dataset).save(folder / "predictions.png")
     if result["threshold"] is not None:
         draw_worst(evaluated, result["threshold"], dataset).save(folder / WORST_FILE, quality=90)
         write_report([EvaluatedRun(Path(result["model"]).name, folder, result, evaluated)], folder)
@@ -186,7 +191,7 @@ def read_split(settings: EvaluationSettings, split: str) -> Dataset:
         split,
         validation_fraction=settings.validation_fraction,
         on_bad_image=settings.on_bad_image,
-        **settings.dataset_options,
+        **{"seed": settings.data_seed, **settings.dataset_options},
     )
 
 

@@ -113,7 +113,7 @@ def predict_images(
     what `export_format` adds, and `skipped.txt` with a sentence for each image that cannot be read.
 
     Args:
-        model: folder or Hub id of a checkpoint; its own code is run, as `trust_remote_code` does.
+        model: folder or Hub id of a checkpoint, see `load_checkpoint`.
         images: image files, and folders whose images are found at any depth.
         output_dir: made where it does not exist.
         export_format: `jsonl` (nothing more), `coco`, `yolo` or `voc`.

@@ -42,7 +42,7 @@ class SATTrainer(Trainer):
 
     def _remember(self, loss, outputs) -> None:
         # Sums of tensors: reading a number here would make every step wait for the device.
-        values = {name: outputs[name].detach() for name in LOSSES if outputs[name] is not None}
+        values = {name: outputs[name].detach() for name in LOSSES if name in outputs}
         values["area"] = outputs.localization_map.detach().mean()
         values["not_finite"] = (~torch.isfinite(loss.detach())).float()
         self._running = {name: self._running.get(name, 0) + value for name, value in values.items()}

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_sat.inference import contact_sheet, draw_localization
-from modeling_sat.inference.drawing import GROUND_TRUTH, PREDICTED, READABLE_SIDE
+from modeling_sat.inference.drawing import GROUND_TRUTH, PREDICTED, READABLE_SIDE, contact_sheet, draw_localization
 
 
 GREY = Image.new("RGB", (600, 400), (128, 128, 128))

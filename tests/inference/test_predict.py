@@ -14,8 +14,7 @@ from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.conversion import CheckpointError
 from modeling_sat.image_conversion_sat import to_upright_rgb
-from modeling_sat.inference import PredictionError, predict_images
-from modeling_sat.inference.predict import ImageFiles
+from modeling_sat.inference.predict import ImageFiles, PredictionError, predict_images
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"

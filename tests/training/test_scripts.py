@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,10 +80,59 @@ def test_evaluate_writes_the_contract(trained, tmp_path):
     assert Image.open(tmp_path / "predictions.png").width > 300
     assert "constant: best centred box" in finished.stdout
 
-    fixed = run("evaluate.py", "--model", trained, *options, "--threshold", "0.333", "--protocol", "sat")
-    assert fixed.returncode == 0, fixed.stderr[-3000:]
+    assert result["map"] == "localization" and not result["ten_crop"] and not result["saved_to_checkpoint"]
+    assert set(result["constant_map_baselines"]) == {"uniform", "gaussian"}
+    assert {"report.html", "report.md", "records.parquet", "worst.jpg"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_evaluate_fixed_threshold_and_ten_crops(trained, tmp_path):
+    options = ["--dataset", "shapes", "--dataset_options", TINY[3], "--output_dir", tmp_path]
+    finished = run("evaluate.py", "--model", trained, *options, "--threshold", "0.333", "--ten_crop")
+    assert finished.returncode == 0, finished.stderr[-3000:]
     result = json.loads((tmp_path / "metrics.json").read_text())
-    assert (result["threshold"], result["threshold_source"]) == (0.333, "fixed")
+    assert (result["threshold"], result["threshold_source"], result["ten_crop"]) == (0.333, "fixed", True)
+
+
+def test_the_published_habit_has_to_be_asked_for(trained, tmp_path):
+    options = ["--dataset", "shapes", "--dataset_options", TINY[3], "--output_dir", tmp_path, "--select_on_test"]
+    kept = (trained / "preprocessor_config.json").read_text()
+    finished = run("evaluate.py", "--model", trained, *options, "--protocol", "wsolevaluation", "--map", "class")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    result = json.loads((tmp_path / "metrics.json").read_text())
+    assert (result["protocol"], result["threshold_source"], result["map"]) == ("wsolevaluation", "test", "class")
+    assert result["metrics"]["gt_known_loc"] == result["metrics"]["max_box_acc"]
+    assert "chosen on the very images" in (tmp_path / "report.md").read_text()
+    assert (trained / "preprocessor_config.json").read_text() == kept
+
+
+def test_a_threshold_of_the_processors_view_is_saved_into_the_checkpoint(trained, tmp_path):
+    checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
+    (checkpoint / "preprocessor_config.json").write_text(
+        (trained / "preprocessor_config.json").read_text().replace('"localization_threshold": ', '"was": ')
+    )
+    options = ["--dataset", "shapes", "--dataset_options", TINY[3], "--output_dir", tmp_path / "out"]
+    finished = run("evaluate.py", "--model", checkpoint, *options, "--view", "whole")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert f"Threshold saved into {checkpoint}" in finished.stdout
+    result = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    saved = json.loads((checkpoint / "preprocessor_config.json").read_text())
+    assert (result["threshold_source"], result["saved_to_checkpoint"]) == ("validation", True)
+    assert saved["localization_threshold"] == result["threshold"]
+
+
+def test_a_baseline_trains_and_stands_beside_sat(trained, tmp_path):
+    drop = TINY.index("--num_spatial_layers")
+    tiny = TINY[:drop] + TINY[drop + 2 :]
+    finished = run("train.py", *tiny, "--method", "cam", "--num_train_epochs", 1, "--output_dir", tmp_path / "cam")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    for model in (trained, tmp_path / "cam"):
+        options = ["--dataset", "shapes", "--dataset_options", TINY[3], "--output_dir", tmp_path / f"of-{model.name}"]
+        finished = run("evaluate.py", "--model", model, *options)
+        assert finished.returncode == 0, finished.stderr[-3000:]
+    runs = [tmp_path / f"of-{model.name}" for model in (trained, tmp_path / "cam")]
+    finished = run("report.py", *runs, "--names", "SAT", "CAM", "--output_dir", tmp_path / "report")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert "| map | localization | class |" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_two_processes_evaluate_as_one(trained, tmp_path):
