@@ -316,7 +316,10 @@ class SATPreTrainedModel(ViTPreTrainedModel):
                 )
                 kwargs = {name: value for name, value in kwargs.items() if name not in hub}
                 if config is None:
+                    # Before the config checks itself: 3 spatial layers are too many for a ViT of 2 layers.
+                    fields = {name: kwargs.pop(name) for name in _OWN_FIELDS if name in kwargs}
                     settings = {**source_config.to_dict(), "model_type": SATConfig.model_type, "architectures": None}
+                    settings |= fields
                     config, kwargs = SATConfig.from_dict(settings, return_unused_kwargs=True, **kwargs)
                 state_dict = _vit_state_dict(vit, loading["missing_keys"], config)
                 return super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
@@ -349,6 +352,7 @@ _SHIPPED = (
     "configuration_sat.py", "image_conversion_sat.py", "image_processing_sat.py", "localization_sat.py",
     "modeling_sat.py", "pipeline_sat.py",
 )  # fmt: skip
+_OWN_FIELDS = SATConfig.__annotations__
 _HUB_ARGUMENTS = (
     "cache_dir", "code_revision", "force_download", "local_files_only", "revision", "subfolder", "token",
     "trust_remote_code",

@@ -216,6 +216,17 @@ class TestPixels:
 
 
 class TestSaving:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_a_path_is_read_like_the_image(self, backend, tmp_path):
+        image = Image.new("RGBA", (20, 30), (200, 10, 10, 0))  # transparent: white, not the red behind it
+        image.save(tmp_path / "image.png")
+        processor = backend(size=square(8))
+        expected = processor(image, return_tensors="pt")["pixel_values"]
+        for given in (tmp_path / "image.png", str(tmp_path / "image.png")):
+            torch.testing.assert_close(processor([given], return_tensors="pt")["pixel_values"], expected)
+        with pytest.raises(ValueError, match=r"nothing\.png is not there"):
+            processor(str(tmp_path / "nothing.png"))
+
     def test_threshold_and_view(self, tmp_path):
         given = SATImageProcessor(size=square(40), do_center_crop=True, crop_size=square(32), localization_threshold=0.15)  # fmt: skip
         given.save_pretrained(tmp_path)

@@ -56,6 +56,10 @@ class TestMapToBoxes:
         ]
         assert boxes(rows) == [[3, 1, 5, 2]]
 
+    def test_of_equals_the_first_in_reading_order(self):
+        # OpenCV numbers the lower one first, because it comes first among blocks of 2×2 pixels.
+        assert boxes(["......#", "#......"]) == [[6, 0, 7, 1]]
+
     def test_multiple_objects_from_the_largest_down(self):
         rows = [
             "##....#",

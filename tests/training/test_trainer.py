@@ -1,11 +1,12 @@
 import pytest
 import torch
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.data import load_wsol_dataset
 from modeling_sat.data.views import TrainingView
-from modeling_sat.training import SATTrainer, SATTrainingArguments, TrainingDiverged
-from modeling_sat.training.run import collate
+from modeling_sat.training import SATTrainer, SATTrainingArguments, TrainingDiverged, parse_arguments
+from modeling_sat.training.run import build_model, build_processor, collate
 
 
 CONFIG = {
@@ -83,3 +84,17 @@ def test_frozen_weight_decay_groups_are_the_authors(trainer):
     names = {name for name, parameter in trainer.model.named_parameters() if id(parameter) in decayed}
     # One-dimensional parameters are not decayed; tokens and position embeddings are (`utils/optimizer.py:24`).
     assert names == {name for name, parameter in trainer.model.named_parameters() if parameter.ndim > 1}
+
+
+def test_a_vit_brings_its_weights_and_its_pixel_statistics(tmp_path):
+    fields = {name: value for name, value in CONFIG.items() if name not in ("num_spatial_layers", "num_labels")}
+    vit = ViTForImageClassification(ViTConfig(**fields, num_labels=3))
+    vit.save_pretrained(tmp_path)
+    ViTImageProcessor(image_mean=[0.5] * 3, image_std=[0.25] * 3).save_pretrained(tmp_path)
+    arguments, *_ = parse_arguments(["--model", str(tmp_path), "--num_spatial_layers", "2", "--report_to", "none"])
+    model = build_model(arguments, ["cat", "dog"])
+    assert (model.config.id2label, model.config.num_spatial_layers) == ({0: "cat", 1: "dog"}, 2)
+    torch.testing.assert_close(model.vit.layers[0].mlp.fc1.weight, vit.vit.layers[0].mlp.fc1.weight)
+    processor = build_processor(str(tmp_path), (64, 64))
+    assert list(processor.image_mean) == [0.5] * 3 and list(processor.image_std) == [0.25] * 3
+    assert dict(processor.size) == {"height": 64, "width": 64}

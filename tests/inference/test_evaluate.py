@@ -1,0 +1,32 @@
+"""Evaluation's guards; whole runs are in tests/training/test_scripts.py."""
+
+import pytest
+from model_mixin import tiny_model
+
+from modeling_sat.data import load_wsol_dataset
+from modeling_sat.inference.evaluate import EvaluationSettings, check_labels, evaluate_checkpoint
+
+
+SHAPES = ["horizontal_stripes", "vertical_stripes", "diagonal_stripes", "checks", "dots"]
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_wsol_dataset("shapes", split="test", num_classes=5, num_test=5)
+
+
+@pytest.mark.parametrize("names", [SHAPES, [f"LABEL_{index}" for index in range(5)]])
+def test_the_datasets_own_classes_and_nameless_ones_pass(dataset, names):
+    check_labels(tiny_model(id2label=dict(enumerate(names))), dataset)
+
+
+@pytest.mark.parametrize("names", [[*SHAPES[:4], "stars"], [SHAPES[1], SHAPES[0], *SHAPES[2:]]])
+def test_other_classes_and_another_order_are_refused(dataset, names):
+    with pytest.raises(ValueError, match="The checkpoint's classes are not the dataset's"):
+        check_labels(tiny_model(id2label=dict(enumerate(names))), dataset)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0])
+def test_a_threshold_out_of_range_is_refused_before_anything_runs(threshold, tmp_path):
+    with pytest.raises(ValueError, match=r"choose one in \[0, 1\)"):
+        evaluate_checkpoint(EvaluationSettings("nowhere", "shapes", str(tmp_path), threshold=threshold))
