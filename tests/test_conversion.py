@@ -387,28 +387,23 @@ class TestScript:
         assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif("SAT_REAL_DATA" not in os.environ, reason="SAT_REAL_DATA is not set")
 class TestDeiTTiny:
     @pytest.fixture(scope="class")
-    def data(self):
-        return Path(os.environ["SAT_REAL_DATA"])
-
-    @pytest.fixture(scope="class")
-    def folder(self, data, tmp_path_factory):
+    def folder(self, real_data, tmp_path_factory):
         folder = tmp_path_factory.mktemp("deit")
-        file = data / "deit_tiny_patch16_224_imagenet1k.safetensors"
+        file = real_data / "deit_tiny_patch16_224_imagenet1k.safetensors"
         conversion = convert_checkpoint(file, "timm", folder, classifier="class_token")
         assert (conversion.new, conversion.left_out) == (SPATIAL, [])
         # Its 152 tensors have 5,717,416 numbers; ours beside them are a token and its position.
         assert conversion.model.num_parameters() == 5_717_416 + 2 * 192
         return folder
 
-    def test_classifies_imagenet(self, data, folder):
+    def test_classifies_imagenet(self, real_data, folder):
         # Every 25th of the thousand classes. As a plain ViT it is right on four of five; the untrained map, about a
         # half everywhere in three layers, costs a little of that. Weights in a wrong place would cost nearly all.
         model = SATForWeaklySupervisedLocalization.from_pretrained(folder)
         processor = SATImageProcessor.from_pretrained(folder)
-        files = sorted((data / "imagenet-one-per-class" / "train").glob("*/*"))
+        files = sorted((real_data / "imagenet-one-per-class" / "train").glob("*/*"))
         assert len(files) == 1000
         chosen = range(0, 1000, 25)
         inputs = processor([Image.open(files[index]) for index in chosen], return_tensors="pt")

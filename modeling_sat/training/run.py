@@ -53,7 +53,10 @@ def train(
     trainer = SATTrainer(
         model=model,
         args=arguments,
-        train_dataset=splits["train"].with_transform(TrainingView(processor, resize, image_size)),
+        # Without the mask, which every row would decode in vain.
+        train_dataset=splits["train"]
+        .select_columns(["image", "label"])
+        .with_transform(TrainingView(processor, resize, image_size)),
         eval_dataset=splits.get("validation"),
         data_collator=collate,
         processing_class=processor,

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +72,3 @@ def write_coco():
         path.write_text(json.dumps(content))
 
     return write
-
-
-@pytest.fixture
-def real_data():
-    folder = os.environ.get("SAT_REAL_DATA")
-    if not folder:
-        pytest.skip("SAT_REAL_DATA is not set; it names the folder of the real data")
-    return Path(folder)

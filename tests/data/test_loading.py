@@ -1,6 +1,6 @@
 import pytest
 
-from modeling_sat.data import READERS, DatasetError, load_wsol_dataset
+from modeling_sat.data import DatasetError, load_wsol_dataset
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,6 @@ def test_data_dir_is_a_file(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError, match="is a file"):
         load_wsol_dataset("folder", tmp_path / "file")
-
-
-def test_every_reader_is_documented():
-    assert all(reader.__doc__ for reader in READERS.values())
 
 
 def test_train_is_whole_by_default_and_split_on_request(class_folders):

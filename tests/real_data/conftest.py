@@ -1,18 +1,9 @@
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder that SAT_REAL_DATA names; tests that need it are skipped where it is unset."""
-    if "SAT_REAL_DATA" not in os.environ:
-        pytest.skip("SAT_REAL_DATA is unset: real data is needed")
-    return Path(os.environ["SAT_REAL_DATA"]).resolve()
 
 
 @pytest.fixture(scope="session")

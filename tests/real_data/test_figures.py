@@ -24,7 +24,13 @@ def run(script: str, *arguments) -> str:
 def train_and_evaluate(folder: Path, config: str, dataset: str, data_dir: Path, *overrides) -> dict:
     run("train.py", "--config", ROOT / "scripts/configs" / config, "--data_dir", data_dir, "--output_dir", folder / "run",
         "--report_to", "none", "--disable_tqdm", "true", *overrides)  # fmt: skip
-    run("evaluate.py", "--model", folder / "run", "--dataset", dataset, "--data_dir", data_dir, "--output_dir", folder)
+    return evaluate(folder / "run", dataset, data_dir, folder)
+
+
+def evaluate(model: Path, dataset: str, data_dir: Path, folder: Path, *options) -> dict:
+    run(
+        "evaluate.py", "--model", model, "--dataset", dataset, "--data_dir", data_dir, "--output_dir", folder, *options
+    )
     return json.loads((folder / "metrics.json").read_text())
 
 
@@ -47,6 +53,26 @@ def test_tiny_imagenet(real_data, deit_tiny, tmp_path):
     )  # fmt: skip
     assert result["threshold_source"] == "validation"
     assert result["metrics"]["gt_known_loc"] >= 0.66 > result["constant_box_baselines"]["center"]
+    whole = evaluate(
+        tmp_path / "run", "tiny_imagenet", real_data / "tiny-imagenet-200", tmp_path / "whole", "--view", "whole"
+    )
+    assert whole["metrics"]["gt_known_loc"] > whole["constant_box_baselines"]["center"]
+
+
+def test_caltech101_beside_cam(real_data, deit_tiny, tmp_path):
+    start = deit_tiny("patch_tokens")
+    results = {
+        method: train_and_evaluate(
+            tmp_path / method, "caltech101/deit_tiny.yaml", "caltech101", real_data / "caltech-101",
+            "--model", start, "--method", method,
+        )
+        for method in ("sat", "cam")
+    }  # fmt: skip
+    run("report.py", tmp_path / "sat", tmp_path / "cam", "--output_dir", tmp_path / "report")
+    print((tmp_path / "report" / "report.md").read_text())
+    for metric in ("pxap", "piou"):
+        constants = [scores[metric] for scores in results["sat"]["constant_map_baselines"].values()]
+        assert results["sat"]["metrics"][metric] > max(*constants, results["cam"]["metrics"][metric])
 
 
 def test_imagenet_one_per_class_with_its_own_classifier(imagenet_one_per_class, deit_tiny, tmp_path):
