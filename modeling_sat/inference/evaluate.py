@@ -10,12 +10,14 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
+from ..configuration_sat import pair
 from ..data import MissingSplitError, load_wsol_dataset
 from ..evaluation import (
     PIXEL_THRESHOLDS,
     ConstantBoxes,
     LocalizationEvaluator,
     PixelCounts,
+    View,
     constant_map_baselines,
     get_protocol,
     save_records,
@@ -101,7 +103,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     fixed = settings.threshold
     if fixed is None and not settings.select_on_test and validation is None:
         fixed = float(processor.localization_threshold)
-    view = evaluation_view(settings.protocol, model.vit.embeddings.image_size, settings.view)
+    view = evaluation_view(settings.protocol, pair(model.config.image_size), settings.view)
     thresholds = sweep_including(settings.protocol, fixed)
 
     def run(images: Dataset, description: str, ten_crop: bool = False) -> LocalizationEvaluator:
@@ -140,17 +142,31 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     result["metrics"] = evaluated.compute(result["threshold"])
     if accelerator.is_main_process:
         if "pxap" in result["metrics"]:
-            measured_on = PixelCounts.of(dataset.select_columns("mask")["mask"], view)
-            other = validation if validation is not None and has_masks(validation) else dataset
-            chosen_on = measured_on if other is dataset else PixelCounts.of(other.select_columns("mask")["mask"], view)
-            result["constant_map_baselines"] = constant_map_baselines(view, chosen_on, measured_on)
-        own_rule = settings.protocol == "sat" and result["map"] == "localization" and view == processor.view()
-        if own_rule and result["threshold"] is not None:
+            result["constant_map_baselines"] = score_constant_maps(dataset, validation, view)
+        applies = settings.protocol == "sat" and result["map"] == "localization" and shows(processor, view)
+        if applies and result["threshold"] is not None:
             processor.localization_threshold = result["threshold"]
-        honest = own_rule and result["threshold_source"] == "validation"
+        honest = applies and result["threshold_source"] == "validation"
         result["saved_to_checkpoint"] = honest and save_processor(processor, Path(settings.model))
         write_results(result, evaluated, model, processor, dataset, Path(settings.output_dir))
     return result
+
+
+def score_constant_maps(dataset: Dataset, validation: Dataset | None, view: View) -> dict[str, dict[str, float]]:
+    """The Gaussian's width is chosen on validation masks where there are some."""
+    measured_on = PixelCounts.of(dataset.select_columns("mask")["mask"], view)
+    if validation is None or not has_masks(validation):
+        return constant_map_baselines(view, measured_on, measured_on)
+    chosen_on = PixelCounts.of(validation.select_columns("mask")["mask"], view)
+    return constant_map_baselines(view, chosen_on, measured_on)
+
+
+def shows(processor, view: View) -> bool:
+    """Whether the processor's view of any image is `view`."""
+    try:
+        return processor.view() == view
+    except ValueError:  # its view depends on the image
+        return False
 
 
 def save_processor(processor, folder: Path) -> bool:

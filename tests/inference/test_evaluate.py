@@ -3,8 +3,10 @@
 import pytest
 from model_mixin import tiny_model
 
+from modeling_sat import SATImageProcessorPil
 from modeling_sat.data import load_wsol_dataset
-from modeling_sat.inference.evaluate import EvaluationSettings, check_labels, evaluate_checkpoint
+from modeling_sat.evaluation import View
+from modeling_sat.inference.evaluate import EvaluationSettings, check_labels, evaluate_checkpoint, shows
 
 
 SHAPES = ["horizontal_stripes", "vertical_stripes", "diagonal_stripes", "checks", "dots"]
@@ -30,3 +32,13 @@ def test_other_classes_and_another_order_are_refused(dataset, names):
 def test_a_threshold_out_of_range_is_refused_before_anything_runs(threshold, tmp_path):
     with pytest.raises(ValueError, match=r"choose one in \[0, 1\)"):
         evaluate_checkpoint(EvaluationSettings("nowhere", "shapes", str(tmp_path), threshold=threshold))
+
+
+def test_whether_a_processor_shows_a_view():
+    square = {"height": 32, "width": 32}
+    whole = SATImageProcessorPil(size=square)
+    cropped = SATImageProcessorPil(size={"height": 40, "width": 40}, crop_size=square, do_center_crop=True)
+    kept_aspect = SATImageProcessorPil(size={"shortest_edge": 40}, crop_size=square, do_center_crop=True)
+    views = View((32, 32), None), View((40, 40), (32, 32))
+    assert [shows(processor, view) for processor in (whole, cropped) for view in views] == [True, False, False, True]
+    assert not any(shows(kept_aspect, view) for view in views)
