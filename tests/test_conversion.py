@@ -249,7 +249,7 @@ class TestFilesThatFitNothing:
 
     def test_output_that_is_a_file(self, timm_files, tmp_path):
         (tmp_path / "out").write_text("mine")
-        with pytest.raises(CheckpointError, match="out cannot be written: .*File exists"):
+        with pytest.raises(CheckpointError, match=r"out cannot be written: .*File exists"):
             convert_checkpoint(timm_files / "vit.pth", "timm", tmp_path / "out", **HEADS)
         assert (tmp_path / "out").read_text() == "mine"
 
