@@ -74,8 +74,8 @@ class CAMForWeaklySupervisedLocalization(ViTPreTrainedModel):
         ).last_hidden_state
         grid = [side // patch for side, patch in zip(pixel_values.shape[2:], pair(self.config.patch_size))]
         tokens = hidden_states[:, 1:].unflatten(1, grid)
-        logits = self.patch_classifier(tokens)
         class_maps = self.patch_classifier.class_maps(tokens)  # (batch, num_labels, h, w)
+        logits = class_maps.mean(dim=(2, 3))
         maps = class_maps.detach()[torch.arange(len(logits), device=logits.device), logits.argmax(dim=1)].float()
         lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)

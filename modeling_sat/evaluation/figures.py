@@ -63,7 +63,7 @@ def iou_by_size(results: Results) -> Figure:
     return figure
 
 
-def accuracy_over_thresholds(results: Results, constants: Mapping[str, float] | None = None) -> Figure:
+def accuracy_over_thresholds(results: Results, constants: Mapping[str, float]) -> Figure:
     """Fig. 7: GT-known Loc at every threshold; a dot at the one in use, dotted lines for boxes that look at nothing.
 
     Args:
@@ -75,7 +75,7 @@ def accuracy_over_thresholds(results: Results, constants: Mapping[str, float] | 
         accuracy = 100 * accuracy_by_threshold(evaluator)
         axes.plot(evaluator.thresholds, accuracy, label=name, color=f"C{index}")
         axes.plot(threshold, accuracy[evaluator.threshold_index(threshold)], "o", color=f"C{index}")
-    for name, accuracy in (constants or {}).items():
+    for name, accuracy in constants.items():
         axes.axhline(100 * accuracy, color="0.5", linestyle=":", linewidth=1)
         axes.annotate(f"constant: {name}", (0.995, 100 * accuracy), ha="right", va="bottom", color="0.4", size=8)
     axes.set(xlabel="threshold (dot: the one in use)", ylabel="GT-known Loc (%)", xlim=(0, 1), ylim=(0, 100))
@@ -100,9 +100,11 @@ def errors_by_cause(results: Results) -> Figure:
     return figure
 
 
-FIGURES = {
-    "iou_distribution": iou_distribution,
-    "iou_by_size": iou_by_size,
-    "accuracy_over_thresholds": accuracy_over_thresholds,
-    "errors_by_cause": errors_by_cause,
-}
+def draw_figures(results: Results, constants: Mapping[str, float]) -> dict[str, Figure]:
+    """All of them, by name; `constants` as in `accuracy_over_thresholds`."""
+    return {
+        "iou_distribution": iou_distribution(results),
+        "iou_by_size": iou_by_size(results),
+        "accuracy_over_thresholds": accuracy_over_thresholds(results, constants),
+        "errors_by_cause": errors_by_cause(results),
+    }

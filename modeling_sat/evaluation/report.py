@@ -13,7 +13,7 @@ import markdown
 
 from .analysis import ERROR_CAUSES, count_causes, error_causes, median_of_correct
 from .evaluator import LocalizationEvaluator
-from .figures import FIGURES, accuracy_over_thresholds
+from .figures import draw_figures
 from .storage import load_records
 
 
@@ -105,9 +105,8 @@ def write_report(runs: Sequence[EvaluatedRun], output_dir: str | Path) -> None:
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     results = {run.name: (run.evaluator, run.result["threshold"]) for run in runs}
-    for name, draw in FIGURES.items():
-        options = {"constants": _constant_boxes(runs)} if draw is accuracy_over_thresholds else {}
-        draw(results, **options).savefig(folder / f"{name}.png", dpi=150)
+    for name, figure in draw_figures(results, _constant_boxes(runs)).items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
     sheets = {run.name: _copy_sheet(run, folder, only=len(runs) == 1) for run in runs}
     text = _markdown(runs, {name: sheet for name, sheet in sheets.items() if sheet})
     (folder / "report.md").write_text(text)
@@ -156,7 +155,7 @@ def _check_comparable(runs: Sequence[EvaluatedRun]) -> None:
 def _setting(result: dict[str, Any]) -> str:
     crop, resize = result["view"]["crop"], result["view"]["resize"]
     view = f"whole image at {resize[0]}×{resize[1]}" if crop is None else f"centre crop {crop[0]}×{crop[1]}"
-    crops = ", classes from ten crops" if result.get("ten_crop") else ""
+    crops = ", classes from ten crops" if result["ten_crop"] else ""
     return (
         f"{result['dataset']} {result['split']}, {result['num_images']} images, protocol {result['protocol']}, "
         f"{view}{crops}"
@@ -185,7 +184,7 @@ def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
         f"{_setting(runs[0].result)}. All numbers are percent.",
         _table(["", *(run.name for run in runs)], [
             ["checkpoint", *(f"`{run.result['model']}`" for run in runs)],
-            ["map", *(run.result.get("map", "localization").replace("_", " ") for run in runs)],
+            ["map", *(run.result["map"] for run in runs)],
             ["threshold", *(f"{run.result['threshold']:.3g}" for run in runs)],
             ["chosen on", *(run.result["threshold_source"] for run in runs)],
         ]),

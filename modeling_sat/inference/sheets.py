@@ -48,9 +48,9 @@ def draw_worst(evaluator: LocalizationEvaluator, threshold: float, dataset: Data
     rows = {image_id: index for index, image_id in enumerate(dataset["image_id"])}
     overlaps, boxes = evaluator.iou(threshold), boxes_at(evaluator, threshold)
     causes = error_causes(evaluator, threshold, of="gt_known_loc")
-    pictures, captions = [], []
+    records, pictures, captions = evaluator.records, [], []
     for index in np.argsort(overlaps, kind="stable")[:count].tolist():
-        record = evaluator.records[index]
+        record = records[index]
         row = dataset[rows[record["image_id"]]]
         size = row["image"].height, row["image"].width
         view_map = evaluator.view.array_to_image(record["preview"] / np.float32(255), size)

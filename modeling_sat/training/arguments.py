@@ -11,6 +11,8 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..baselines import METHODS
+
 
 class ConfigurationError(ValueError):
     """A run configuration that cannot work, said in a sentence."""
@@ -20,7 +22,7 @@ class ConfigurationError(ValueError):
 class ModelArguments:
     """Where the model starts. Fields left at None keep the value of the checkpoint, or of `SATConfig`."""
 
-    method: Literal["sat", "cam"] = field(
+    method: Literal[tuple(METHODS)] = field(
         default="sat", metadata={"help": "A name of `modeling_sat.baselines.METHODS`."}
     )
     model: str | None = field(
