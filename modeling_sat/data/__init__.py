@@ -2,7 +2,7 @@
 
 from .examples import DatasetError, MissingSplitError
 from .loading import READERS, load_wsol_dataset
-from .splits import stratified_split
+from .sampling import stratified_split
 
 
 __all__ = ["READERS", "DatasetError", "MissingSplitError", "load_wsol_dataset", "stratified_split"]

@@ -86,19 +86,51 @@ def _read_metadata_csv(root: Path, file: PurePosixPath) -> Iterator[Annotation |
 
 def _read_voc(root: Path, file: PurePosixPath) -> Iterator[Annotation | str]:
     try:
-        annotation = ElementTree.parse(root / file).getroot()
+        voc = read_voc_file(root / file)
+        if voc is not None:
+            objects = [
+                (name, (x_min - 1, y_min - 1, x_max, y_max)) for name, (x_min, y_min, x_max, y_max) in voc.objects
+            ]
+            yield Annotation(str(file), file, image_name=file.stem, objects=objects)
+    except ValueError as error:
+        yield f"{file}: {error}"
+
+
+@dataclass(frozen=True)
+class VocFile:
+    """What a Pascal VOC XML says.
+
+    Attributes:
+        size: (width, height) of the annotated image, where it is given and not 0.
+        objects: name and (xmin, ymin, xmax, ymax) of each, the numbers as they stand there: one-based and inclusive in
+            the VOC devkit's own files.
+    """
+
+    size: tuple[int, int] | None
+    objects: list[tuple[str, Box]]
+
+
+def read_voc_file(file: Path) -> VocFile | None:
+    """Reads a Pascal VOC XML, or gives None if the file holds other XML.
+
+    Raises:
+        ValueError: it is no XML, or an object has no name or box.
+    """
+    try:
+        annotation = ElementTree.parse(file).getroot()
         if annotation.tag != "annotation":
-            return
+            return None
         objects = [
             (_text(_child(item, "name").text).strip(), _voc_box(_child(item, "bndbox")))
             for item in annotation.iter("object")
         ]
-        yield Annotation(str(file), file, image_name=file.stem, objects=objects)
     except (ElementTree.ParseError, ValueError, TypeError, KeyError) as error:
-        yield (
-            f"{file}: Pascal VOC objects were expected, each with a name and a bndbox of xmin, ymin, xmax and ymax, "
+        raise ValueError(
+            "Pascal VOC objects were expected, each with a name and a bndbox of xmin, ymin, xmax and ymax, "
             f"but {_reason(error)}"
-        )
+        ) from error
+    size = tuple(int(annotation.findtext(f"size/{side}", "0") or 0) for side in ("width", "height"))
+    return VocFile(size if all(size) else None, objects)
 
 
 def _read_coco(root: Path, file: PurePosixPath) -> Iterator[Annotation | str]:
@@ -137,9 +169,7 @@ def _from_coco_box(box: Any) -> Box:
 
 
 def _voc_box(bndbox: ElementTree.Element) -> Box:
-    """One-based inclusive pixels, as the VOC devkit writes them, become zero-based and half-open."""
-    x_min, y_min, x_max, y_max = (float(_child(bndbox, edge).text) for edge in ("xmin", "ymin", "xmax", "ymax"))
-    return x_min - 1, y_min - 1, x_max, y_max
+    return tuple(float(_child(bndbox, edge).text) for edge in ("xmin", "ymin", "xmax", "ymax"))
 
 
 def _child(element: ElementTree.Element, tag: str) -> ElementTree.Element:

@@ -2,10 +2,10 @@
 
 import logging
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,27 +26,50 @@ BOX_TOLERANCE = 1.0
 MAX_LISTED = 10
 
 
-def checked_examples(split: Split, split_name: str, on_bad_image: OnBadImage) -> list[Example]:
+def checked_examples(
+    split: Split,
+    split_name: str,
+    on_bad_image: OnBadImage,
+    *,
+    boxes_as_published: bool = False,
+    allow_missing: bool = False,
+) -> list[Example]:
     """Decodes every image file of a split and holds its boxes against its size.
 
-    Images that Pillow's `convert` would spoil (transparent, or of more than 8 bits) come back as bytes of an RGB PNG;
-    boxes come back clipped to their image where they leave it by at most `BOX_TOLERANCE` pixels.
+    Images that Pillow's `convert` would spoil (transparent, or of more than 8 bits) come back as bytes of an RGB PNG.
+    Boxes come back scaled to the image where they were drawn on one of another size, and clipped to it where they
+    leave it by at most `BOX_TOLERANCE` pixels. Masks come back as bytes.
+
+    Args:
+        boxes_as_published: leave boxes that leave their image as they are, if some of their area is inside.
+        allow_missing: leave out, with a warning, images whose file does not exist.
 
     Raises:
         DatasetError: `on_bad_image` is "raise" and an image is missing or unreadable, or a box lies outside its
             image or has no area. With "skip" such images are left out, and one warning lists them.
     """
+    examples = list(split.examples)
+    if allow_missing:
+        examples = _without_missing(examples, split_name)
+    check = partial(_checked, boxes_as_published=boxes_as_published)
     with ThreadPoolExecutor() as pool:
         results = list(
             tqdm(
-                pool.map(_checked, split.examples),
-                total=len(split.examples),
+                pool.map(check, examples),
+                total=len(examples),
                 desc=f"Checking the {split_name} images",
                 unit=" images",
                 leave=False,
             )
         )
-    problems = split.problems + [result for result in results if isinstance(result, str)]
+    report_problems(
+        split.problems + [result for result in results if isinstance(result, str)], split_name, on_bad_image
+    )
+    return [result for result in results if isinstance(result, Example)]
+
+
+def report_problems(problems: Sequence[str], split_name: str, on_bad_image: OnBadImage) -> None:
+    """Raises a DatasetError that lists the problems, or with "skip" warns that their images are left out."""
     if problems and on_bad_image == "raise":
         raise DatasetError(
             f"The {split_name} split has {_count(problems, 'bad image')}:\n{listed(problems)}\n"
@@ -54,16 +77,30 @@ def checked_examples(split: Split, split_name: str, on_bad_image: OnBadImage) ->
         )
     if problems:
         logger.warning("Left out %s of the %s split:\n%s", _count(problems, "bad image"), split_name, listed(problems))
-    return [result for result in results if isinstance(result, Example)]
 
 
-def check_classes(examples: Sequence[Example], split_name: str, class_names: Sequence[str]) -> None:
+def check_count(found: int, split_name: str, name: str, published: int | None) -> None:
+    """Refuses a split that has not as many images as the official one.
+
+    Raises:
+        DatasetError: as said.
+    """
+    if published is None or found == published:
+        return
+    raise DatasetError(
+        f"The {split_name} split of {name} has {found:,} images here; the published one has {published:,}. Unpack the "
+        "official archive again, or pass allow_partial=True to use what is there."
+    )
+
+
+def check_classes(labels: Iterable[int], split_name: str, class_names: Sequence[str]) -> None:
     """Refuses a split without images and, of the training split, a single class or one without images.
 
     Raises:
         DatasetError: as said.
     """
-    if not examples:
+    present = set(labels)
+    if not present:
         raise DatasetError(f"The {split_name} split has no usable image; at least one was expected. Add images to it.")
     if split_name != "train":
         return
@@ -73,7 +110,6 @@ def check_classes(examples: Sequence[Example], split_name: str, class_names: Seq
             "learns where an object is from what tells its class apart. Add images of another class, or of none "
             "(background)."
         )
-    present = Counter(example.label for example in examples)
     absent = [name for label, name in enumerate(class_names) if label not in present]
     if absent:
         raise DatasetError(
@@ -97,18 +133,42 @@ class _OpenedImage:
     image: Path | bytes
 
 
-def _checked(example: Example) -> Example | str:
+def _without_missing(examples: list[Example], split_name: str) -> list[Example]:
+    there = [isinstance(example.image, bytes) or example.image.is_file() for example in examples]
+    missing = [example.image_id for example, is_there in zip(examples, there, strict=True) if not is_there]
+    if missing:
+        logger.warning(
+            "%s of the %s split: these files are missing:\n%s", _count(missing, "image"), split_name, listed(missing)
+        )
+    return [example for example, is_there in zip(examples, there, strict=True) if is_there]
+
+
+def _checked(example: Example, boxes_as_published: bool) -> Example | str:
     """The example, ready for the table, or a sentence that says what is wrong with it."""
     if isinstance(example.image, bytes):
         return example
     opened = _opened(example.image)
     if isinstance(opened, str):
         return f"{example.image_id}: {opened}"
-    boxes = [_clipped(box, opened.width, opened.height) for box in example.boxes]
-    for box in boxes:
+    size = (opened.width, opened.height)
+    boxes = [scaled_box(box, example.annotated_size, size) for box in example.boxes]
+    clipped = [_clipped(box, *size, tolerance=math.inf if boxes_as_published else BOX_TOLERANCE) for box in boxes]
+    for box in clipped:
         if isinstance(box, str):
             return f"{example.image_id}: {box}"
-    return replace(example, image=opened.image, boxes=boxes)
+    try:
+        mask = example.mask(size) if callable(example.mask) else example.mask
+    except (OSError, ValueError) as error:
+        return f"{example.image_id}: its mask cannot be used ({error})"
+    return replace(example, image=opened.image, boxes=boxes if boxes_as_published else clipped, mask=mask)
+
+
+def scaled_box(box: Box, drawn_on: tuple[int, int] | None, size: tuple[int, int]) -> Box:
+    """A box on an image of (width, height) `drawn_on` as one on the same image of (width, height) `size`."""
+    if drawn_on is None or drawn_on == size:
+        return box
+    across, down = size[0] / drawn_on[0], size[1] / drawn_on[1]
+    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
 
 
 def _opened(path: Path) -> _OpenedImage | str:
@@ -123,13 +183,13 @@ def _opened(path: Path) -> _OpenedImage | str:
     return _OpenedImage(upright.width, upright.height, png_bytes(upright) if spoilt_by_convert else path)
 
 
-def _clipped(box: Box, width: int, height: int) -> Box | str:
+def _clipped(box: Box, width: int, height: int, tolerance: float) -> Box | str:
     """The box within an image of `width` × `height` pixels, or a sentence that says why there is none."""
     x_min, y_min, x_max, y_max = box
     described = f"box [{', '.join(f'{edge:g}' for edge in box)}] (x_min, y_min, x_max, y_max)"
     if not all(math.isfinite(edge) for edge in box):
         return f"{described} is not made of finite numbers"
-    if min(x_min, y_min) < -BOX_TOLERANCE or x_max > width + BOX_TOLERANCE or y_max > height + BOX_TOLERANCE:
+    if min(x_min, y_min) < -tolerance or x_max > width + tolerance or y_max > height + tolerance:
         return f"{described} leaves its image of {width}×{height} pixels; correct or remove it"
     x_min, y_min, x_max, y_max = max(x_min, 0.0), max(y_min, 0.0), min(x_max, width), min(y_max, height)
     if x_max <= x_min or y_max <= y_min:

@@ -10,7 +10,7 @@ from posixpath import normpath
 from .annotations import METADATA_FILES, Annotation, read_annotations
 from .checks import MAX_LISTED, listed
 from .examples import Benchmark, Box, DatasetError, Example, Split
-from .paths import benchmark_root, contents
+from .paths import IMAGE_SUFFIXES, benchmark_root, contents
 
 
 logger = logging.getLogger(__name__)
@@ -24,27 +24,6 @@ SPLIT_FOLDERS = {
 }
 IMAGE_FOLDERS = ("images", "jpegimages")
 ANNOTATION_FOLDERS = ("annotations", "annotation")
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".avif",
-        ".tga",
-    ]
-)
 
 LAYOUTS = """Expected was one of
   - train/<class>/*.jpg and, if there are any, validation/<class>/*.jpg and test/<class>/*.jpg

@@ -3,25 +3,41 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
+from datasets.utils import tqdm
 
+from .cache import MIN_ROWS, cached_table, state_of
 from .caltech101 import read_caltech101
-from .checks import OnBadImage, check_classes, checked_examples
+from .checks import OnBadImage, check_classes, check_count, checked_examples, report_problems
+from .cub import read_cub
 from .examples import Benchmark, DatasetError, Example, MissingSplitError, to_dataset
+from .fgvc_aircraft import read_fgvc_aircraft
 from .folder import read_folder
+from .hub import read_hub
+from .imagenet import read_imagenet
+from .openimages30k import read_openimages30k
+from .sampling import few_per_class, labels_of, stratified_split, with_classes
 from .shapes import read_shapes
-from .splits import stratified_split
+from .stanford_cars import read_stanford_cars
+from .stanford_dogs import read_stanford_dogs
 from .tiny_imagenet import read_tiny_imagenet
 
 
 READERS: dict[str, Callable[..., Benchmark]] = {
-    "shapes": read_shapes,
-    "folder": read_folder,
+    "cub": read_cub,
+    "imagenet": read_imagenet,
+    "openimages30k": read_openimages30k,
+    "stanford_cars": read_stanford_cars,
+    "stanford_dogs": read_stanford_dogs,
+    "fgvc_aircraft": read_fgvc_aircraft,
     "tiny_imagenet": read_tiny_imagenet,
     "caltech101": read_caltech101,
+    "folder": read_folder,
+    "shapes": read_shapes,
 }
 """Dataset name → function `(data_dir, **options) -> Benchmark`. One that draws random numbers has the option `seed`."""
 
@@ -33,40 +49,53 @@ def load_wsol_dataset(
     data_dir: str | Path | None = None,
     split: str | Sequence[str] | None = None,
     *,
+    classes: Sequence[str] | None = None,
+    images_per_class: int | None = None,
     validation_fraction: float = 0.0,
     seed: int = 0,
     on_bad_image: OnBadImage = "raise",
+    allow_partial: bool = False,
     **reader_options: Any,
 ) -> datasets.Dataset | datasets.DatasetDict:
     """Reads a benchmark into the same columns as every other, having checked all its images and boxes.
 
+    Of published benchmarks, also the number of images is checked. Images of ImageNet's training split, too many to
+    decode beforehand, are only listed. What was checked is kept in the cache of 🤗 Datasets and not checked again
+    until a file changes.
+
     Columns:
         image: `datasets.Image`, decoded when a row is read: upright, mode RGB, original size.
-        image_id: str, unique; the path relative to `data_dir` where there is one.
+        image_id: str, unique, the same on every machine: the name that a published benchmark lists the image by, or the
+            path relative to `data_dir`.
         label: `datasets.ClassLabel`.
         boxes: float32 `[x_min, y_min, x_max, y_max]` in pixels of the upright original image, half-open; empty where
-            the image is not annotated.
+            the image is not annotated. Published benchmarks keep the numbers of their files, as the methods compared
+            on them do.
         mask: `datasets.Image`, mode L (0 background, 1 foreground, 255 ignore); only where the benchmark has masks.
 
     Args:
-        name: one of `READERS`.
-        data_dir: the folder of the benchmark; None for generated ones.
+        name: one of `READERS`; or a dataset of the Hub, `org/name`, or a local folder of Parquet files, read by
+            `read_hub`.
+        data_dir: the folder of the benchmark; None for generated ones and those of the Hub.
         split: "train", "validation" or "test"; several of them, or None for all that exist, give a `DatasetDict`.
+        classes: names of the classes to keep; labels are counted anew, in the benchmark's order.
+        images_per_class: training images to keep of each class, chosen as `few_per_class` says, after the validation
+            images were taken.
         validation_fraction: in [0, 1): the part of each class that moves from train to validation where the benchmark
             has no validation split of its own. At 0, train is the whole official training set.
-        seed: of that choice, and of generated data.
+        seed: of both choices, and of generated data.
         on_bad_image: "raise", or "skip" to leave out, with one warning, images that are missing or unreadable or have
             an impossible box.
+        allow_partial: use a published benchmark of which some images are missing.
         reader_options: options of the dataset's reader, such as `num_classes` of `shapes`.
 
     Raises:
         MissingSplitError: the dataset has no such split, here.
         DatasetError: of which it is one: an unknown name or option; a folder of another layout; bad images or
-            annotations; fewer than two classes to train on.
+            annotations; another number of images than was published; fewer than two classes to train on, or fewer
+            images of one than asked for.
     """
-    reader = READERS.get(name)
-    if reader is None:
-        raise DatasetError(f"There is no dataset {name!r}.{_hint(name, READERS)}")
+    reader = _reader(name)
     if not 0 <= validation_fraction < 1:
         raise DatasetError(f"validation_fraction is {validation_fraction}; a number in [0, 1) was expected.")
     if on_bad_image not in ("raise", "skip"):
@@ -76,7 +105,8 @@ def load_wsol_dataset(
         if split_name not in SPLITS:
             raise DatasetError(f"There is no split {split_name!r}.{_hint(split_name, SPLITS)}")
 
-    benchmark = reader(data_dir, **_options(name, reader, seed, reader_options))
+    shared_options = {"seed": seed, "allow_partial": allow_partial}
+    benchmark = reader(data_dir, **_options(name, reader, shared_options, reader_options))
     held_out = validation_fraction > 0 and "train" in benchmark.splits and "validation" not in benchmark.splits
     available = [known for known in SPLITS if known in benchmark.splits or (held_out and known == "validation")]
     wanted = available if wanted is None else wanted
@@ -84,20 +114,68 @@ def load_wsol_dataset(
         if split_name not in available:
             raise MissingSplitError(_missing_split(name, split_name, available))
 
-    def read(official: str) -> list[Example]:
-        examples = checked_examples(benchmark.splits[official](), official, on_bad_image)
-        check_classes(examples, official, benchmark.class_names)
-        return examples
+    def read(official: str) -> datasets.Dataset:
+        request = f"{name} {data_dir} {official} {sorted(reader_options.items())} {on_bad_image} {allow_partial}"
+        table = _read_split(benchmark, official, name, request, on_bad_image, allow_partial)
+        table = table if classes is None else with_classes(table, classes, name)
+        check_classes(labels_of(table), official, table.features["label"].names)
+        return table
 
-    examples = {}
+    tables = {}
     if held_out and not {"train", "validation"}.isdisjoint(wanted):
-        examples["train"], examples["validation"] = _with_validation(read("train"), name, validation_fraction, seed)
+        tables["train"], tables["validation"] = _with_validation(read("train"), name, validation_fraction, seed)
     for split_name in wanted:
-        if split_name not in examples:
-            examples[split_name] = read(split_name)
+        if split_name not in tables:
+            tables[split_name] = read(split_name)
+    if images_per_class is not None and "train" in wanted:
+        tables["train"] = few_per_class(tables["train"], images_per_class, seed)
+    return tables[split] if isinstance(split, str) else datasets.DatasetDict({name: tables[name] for name in wanted})
 
-    tables = {split_name: to_dataset(examples[split_name], benchmark.class_names) for split_name in wanted}
-    return tables[split] if isinstance(split, str) else datasets.DatasetDict(tables)
+
+def _reader(name: str) -> Callable[..., Benchmark]:
+    if name in READERS:
+        return READERS[name]
+    if "/" in name or Path(name).is_dir():
+        return partial(read_hub, name)
+    raise DatasetError(f"There is no dataset {name!r}.{_hint(name, READERS)} A dataset of the Hub is org/name.")
+
+
+def _read_split(
+    benchmark: Benchmark, split_name: str, name: str, request: str, on_bad_image: OnBadImage, allow_partial: bool
+) -> datasets.Dataset:
+    """The table of an official split, its images checked unless there are too many."""
+    split = benchmark.splits[split_name]()
+    if isinstance(split, datasets.Dataset):
+        return split
+    published = None if allow_partial else benchmark.published_counts.get(split_name)
+
+    def table_of(examples: Iterable[Example], file: Path | None) -> datasets.Dataset:
+        return to_dataset(examples, benchmark.class_names, benchmark.image_feature, file)
+
+    if split.state is not None:
+
+        def listed(file: Path | None) -> tuple[datasets.Dataset, bool]:
+            counter = tqdm(split.examples, desc=f"Listing the {split_name} images", unit=" images", leave=False)
+            table = table_of(counter, file)
+            report_problems(split.problems, split_name, on_bad_image)
+            return table, not split.problems
+
+        table = cached_table(request, split.state, listed)
+        check_count(len(table), split_name, name, published)
+        return table
+
+    check_count(len(split.examples) + len(split.problems), split_name, name, published)
+
+    def checked(file: Path | None) -> tuple[datasets.Dataset, bool]:
+        examples = checked_examples(
+            split, split_name, on_bad_image,
+            boxes_as_published=benchmark.boxes_as_published, allow_missing=allow_partial,
+        )  # fmt: skip
+        return table_of(examples, file), len(examples) == len(split.examples)
+
+    if len(split.examples) < MIN_ROWS or isinstance(split.examples[0].image, bytes) or split.problems:
+        return checked(None)[0]
+    return cached_table(request, state_of(split.examples, benchmark.class_names), checked)
 
 
 def _missing_split(name: str, split: str, available: list[str]) -> str:
@@ -108,25 +186,26 @@ def _missing_split(name: str, split: str, available: list[str]) -> str:
 
 
 def _with_validation(
-    train: list[Example], name: str, fraction: float, seed: int
-) -> tuple[list[Example], list[Example]]:
-    stay, chosen = stratified_split(
-        [example.image_id for example in train], [example.label for example in train], fraction, seed
-    )
+    train: datasets.Dataset, name: str, fraction: float, seed: int
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    stay, chosen = stratified_split(train["image_id"], labels_of(train), fraction, seed)
     if not chosen:
         raise MissingSplitError(
             f"No class of {name} has two training images, so validation_fraction={fraction} finds none to spare. "
             "Set it to 0."
         )
-    return [train[position] for position in stay], [train[position] for position in chosen]
+    return train.select(stay), train.select(chosen)
 
 
-def _options(name: str, reader: Callable[..., Benchmark], seed: int, reader_options: dict[str, Any]) -> dict[str, Any]:
-    _, *known = inspect.signature(reader).parameters
+def _options(
+    name: str, reader: Callable[..., Benchmark], shared: dict[str, Any], reader_options: dict[str, Any]
+) -> dict[str, Any]:
+    _, *parameters = inspect.signature(reader).parameters
+    known = [parameter for parameter in parameters if parameter != "allow_partial"]
     unknown = sorted(set(reader_options).difference(known))
     if unknown:
         raise DatasetError(f"The dataset {name} has no option {unknown[0]!r}.{_hint(unknown[0], known)}")
-    return reader_options | ({"seed": seed} if "seed" in known else {})
+    return reader_options | {option: value for option, value in shared.items() if option in parameters}
 
 
 def _hint(word: str, known: Iterable[str]) -> str:

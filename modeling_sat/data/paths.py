@@ -1,15 +1,46 @@
 """Finding a benchmark's files, and saying what is there instead."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
 
 from .examples import DatasetError
 
 
-def benchmark_root(name: str, data_dir: str | Path | None) -> Path:
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+    ]
+    + [".jp2", ".avif", ".tga"]
+)
+
+
+def benchmark_root(
+    name: str, data_dir: str | Path | None, *, marker: str | None = None, folders: Sequence[str] = ()
+) -> Path:
     """The absolute path of a benchmark's folder.
 
+    Args:
+        name: of the benchmark, for messages.
+        data_dir: what the user gave.
+        marker: a file or folder that only the benchmark's folder has.
+        folders: names of the folder that an archive unpacks to; it is taken if `data_dir` holds it with the marker.
+
     Raises:
-        DatasetError: `data_dir` is None, absent or not a folder.
+        DatasetError: `data_dir` is None, absent or not a folder, or the marker is nowhere.
     """
     if data_dir is None:
         raise DatasetError(f"{name} is read from disk: pass data_dir, the folder that holds it.")
@@ -19,7 +50,12 @@ def benchmark_root(name: str, data_dir: str | Path | None) -> Path:
         raise DatasetError(f"data_dir {root} does not exist; {parent} holds {contents(parent)}.")
     if not root.is_dir():
         raise DatasetError(f"data_dir {root} is a file; the folder of {name} was expected.")
-    return root
+    if marker is None:
+        return root
+    for candidate in (root, *(root / folder for folder in folders)):
+        if (candidate / marker).exists():
+            return candidate
+    return require(root, marker, name)
 
 
 def require(root: Path, relative_path: str, name: str) -> Path:
@@ -30,11 +66,28 @@ def require(root: Path, relative_path: str, name: str) -> Path:
     """
     path = root / relative_path
     if not path.exists():
+        folder = next(parent for parent in path.parents if parent.is_dir())
+        where = "it" if folder == root else folder.relative_to(root).as_posix() + "/"
         raise DatasetError(
-            f"{name} has {relative_path} in its folder, but {root} has not; it holds {contents(root)}. "
+            f"{name} has {relative_path} in its folder, but {root} has not; {where} holds {contents(folder)}. "
             "Pass as data_dir the folder of the original layout."
         )
     return path
+
+
+def first_existing(root: Path, relative_paths: Sequence[str]) -> Path | None:
+    """The first of some files or folders that exists."""
+    return next((root / path for path in relative_paths if (root / path).exists()), None)
+
+
+def inside(root: Path, listed: str) -> Path | None:
+    """The path of a file that a list file names, or None where the name leads out of `root`.
+
+    Back-slashes, which some lists have, separate folders as slashes do.
+    """
+    path = PurePosixPath(normpath(listed.replace("\\", "/")))
+    leads_out = path.is_absolute() or path.parts[:1] in ((), ("..",)) or path.parts[0].endswith(":")
+    return None if leads_out else root / path
 
 
 def contents(folder: Path, most: int = 8) -> str:

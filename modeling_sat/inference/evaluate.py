@@ -237,7 +237,10 @@ def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
             f"The checkpoint has {len(own)} classes ({', '.join(own[:3])} …), the dataset {len(names)} "
             f"({', '.join(names[:3])} …). Evaluate it on the data it was trained for."
         )
-    different = [(mine, other) for mine, other in zip(own, names) if mine != other]
+    # A reader adds the id to names that two classes share, as in "crane (n02012849)".
+    different = [
+        (mine, other) for mine, other in zip(own, names) if mine != other and not other.startswith(f"{mine} (")
+    ]
     if different and not all(name.startswith("LABEL_") for name in own):
         raise ValueError(
             f"The checkpoint's classes are not the dataset's, or stand in another order: {different[0][0]!r} where "

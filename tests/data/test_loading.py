@@ -6,7 +6,7 @@ from modeling_sat.data import DatasetError, load_wsol_dataset
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "shape"}, "no dataset 'shape'. Did you mean 'shapes'. There are shapes, folder, tiny_imagenet"),
+        ({"name": "shape"}, "no dataset 'shape'. Did you mean 'shapes'. There are cub, imagenet, openimages30k"),
         (
             {"name": "shapes", "split": "tets"},
             "no split 'tets'. Did you mean 'test'. There are train, validation, test",
