@@ -21,7 +21,9 @@ def _mapping(text: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a SAT checkpoint, folder or Hub id")
-    parser.add_argument("--dataset", required=True, help="shapes, folder, tiny_imagenet, …")
+    parser.add_argument(
+        "--dataset", required=True, help="cub, folder, shapes, …, org/name, or a folder of Parquet files"
+    )
     parser.add_argument("--data_dir", help="the dataset's folder")
     parser.add_argument("--output_dir", required=True, help="for metrics.json, records, pictures and report.html")
     parser.add_argument("--split", default="test", choices=["train", "validation", "test"])
@@ -38,6 +40,10 @@ def main() -> None:
         "--map", choices=["localization", "class"], help="default: the method's own, one map per image"
     )
     parser.add_argument("--ten_crop", action="store_true", help="classify by ten crops, as the paper does")
+    parser.add_argument("--classes", nargs="+", help="names of those to keep, as in training")
+    parser.add_argument(
+        "--allow_partial", action="store_true", help="although some of the published images are missing"
+    )
     parser.add_argument(
         "--on_bad_image", default="raise", choices=["raise", "skip"], help="images that cannot be read"
     )

@@ -1,9 +1,31 @@
 """Views of an image: what the model learns from, and the ten crops by which the paper classifies."""
 
+from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
+import datasets
+import numpy as np
 import torch
 from PIL import Image
+
+from ..image_conversion_sat import to_upright_rgb
+
+
+@dataclass
+class ReducedImage(datasets.Image):
+    """An image whose JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is still large enough.
+
+    Attributes:
+        enough: (width, height) in pixels of the smallest image to decode to.
+    """
+
+    enough: tuple[int, int] = (0, 0)
+
+    def decode_example(self, value: dict, token_per_repo_id: dict | None = None) -> Image.Image:
+        with Image.open(value["path"] if value["bytes"] is None else BytesIO(value["bytes"])) as image:
+            image.draft("RGB", self.enough)
+            return to_upright_rgb(image)
 
 
 class TrainingView:
@@ -13,7 +35,7 @@ class TrainingView:
     on it as on the rest of the training.
 
     Args:
-        processor: a `SATImageProcessor`, for its mean and standard deviation.
+        processor: a `SATImageProcessor`, which says what becomes of a pixel's value.
         resize: (height, width) in pixels.
         crop: (height, width) in pixels, at most `resize`.
         horizontal_flip: probability of a flip, in [0, 1].
@@ -22,23 +44,48 @@ class TrainingView:
         `pixel_values` (batch, 3, *crop) float32 and `labels` (batch,) int64.
     """
 
+    REDUCTION_LEFT = 3
+    """What resizing must still divide by after a reduced decoding for the difference to be one of rounding: of 55 large
+    photographs, at 3 the mean and largest difference was 0.09 and 1 of 255, at 2 up to 0.6 and 23, at 1 up to 2.8 and 70."""
+
+    SHUFFLE_BUFFER = 5000
+    """Images of a stream from which the next is drawn; they are held undecoded."""
+
     def __init__(self, processor, resize: tuple[int, int], crop: tuple[int, int], horizontal_flip: float = 0.5):
         if resize[0] < crop[0] or resize[1] < crop[1]:
             raise ValueError(
                 f"Training images are resized to {resize[0]}×{resize[1]}, which holds no crop of "
                 f"{crop[0]}×{crop[1]}; set resize_size to the model's image_size or more."
             )
-        self.processor = processor
         self.resize = resize
         self.crop = crop
         self.horizontal_flip = horizontal_flip
+        # What the processor makes of every value of every channel: looked up, several times as fast as computed.
+        every_value = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
+        values = processor(Image.fromarray(every_value), do_resize=False, do_center_crop=False, return_tensors="np")
+        self.channel_values = np.asarray(values["pixel_values"], dtype=np.float32)[0, :, 0]
+
+    def of(self, dataset: datasets.Dataset | datasets.IterableDataset) -> datasets.Dataset | datasets.IterableDataset:
+        """A labelled dataset seen through this view, its images decoded no larger than needed.
+
+        A stream is shuffled within a buffer, since its rows cannot be drawn in any order.
+        """
+        dataset = dataset.select_columns(["image", "label"])
+        if type(dataset.features["image"]) is datasets.Image:
+            enough = (self.REDUCTION_LEFT * self.resize[1], self.REDUCTION_LEFT * self.resize[0])
+            dataset = dataset.cast_column("image", ReducedImage(mode="RGB", enough=enough))
+        if isinstance(dataset, datasets.Dataset):
+            return dataset.with_transform(self)
+        shuffled = dataset.shuffle(seed=int(torch.initial_seed() % 2**31), buffer_size=self.SHUFFLE_BUFFER)
+        return shuffled.map(self, batched=True, batch_size=16, remove_columns=["image", "label"]).with_format("torch")
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
-        views = [self.augment(image) for image in batch["image"]]
-        pixel_values = self.processor(views, do_resize=False, do_center_crop=False, return_tensors="pt")[
-            "pixel_values"
-        ]
-        return {"pixel_values": pixel_values, "labels": torch.tensor(batch["label"])}
+        views = np.empty((len(batch["image"]), 3, *self.crop), dtype=np.float32)
+        for view, image in zip(views, batch["image"], strict=True):
+            pixels = np.asarray(self.augment(image))
+            for channel in range(3):
+                np.take(self.channel_values[channel], pixels[..., channel], out=view[channel], mode="clip")
+        return {"pixel_values": torch.from_numpy(views), "labels": torch.tensor(batch["label"])}
 
     def augment(self, image: Image.Image) -> Image.Image:
         if image.size != self.resize[::-1]:

@@ -36,13 +36,15 @@ class EvaluationSettings:
 
     Args:
         model: a SAT checkpoint, folder or Hub id.
-        dataset: a name of `modeling_sat.data.READERS`.
+        dataset: a name of `modeling_sat.data.READERS`, `org/name` on the Hub, or a folder of Parquet files.
         output_dir: folder for what is written.
         data_dir: the dataset's folder; `None` for generated ones.
         split: the split to evaluate.
         protocol: `"sat"` or `"wsolevaluation"`.
         view: `"crop"` or `"whole"` instead of the protocol's own, which is the crop for `sat` alone.
         threshold: a fixed localization threshold in [0, 1] instead of one chosen on the validation split.
+        classes: names of those to keep, as in training.
+        allow_partial: use a published benchmark although some of its images are missing.
         on_bad_image: `"raise"`, or `"skip"` to leave out images that cannot be read.
         select_on_test: choose the threshold on the evaluated split itself, the published habit.
         validation_fraction: share of train to choose the threshold on where the dataset has no validation split;
@@ -63,6 +65,8 @@ class EvaluationSettings:
     protocol: str = "sat"
     view: str | None = None
     threshold: float | None = None
+    classes: list[str] | None = None
+    allow_partial: bool = False
     on_bad_image: str = "raise"
     select_on_test: bool = False
     validation_fraction: float = 0.1
@@ -206,6 +210,8 @@ def read_split(settings: EvaluationSettings, split: str) -> Dataset:
         settings.data_dir,
         split,
         validation_fraction=settings.validation_fraction,
+        classes=settings.classes,
+        allow_partial=settings.allow_partial,
         on_bad_image=settings.on_bad_image,
         **{"seed": settings.data_seed, **settings.dataset_options},
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -55,11 +56,21 @@ class ModelArguments:
 class DataArguments:
     """What the model learns from."""
 
-    dataset: str = field(default="folder", metadata={"help": "A name of `modeling_sat.data.READERS`."})
+    dataset: str = field(
+        default="folder",
+        metadata={"help": "A name of `modeling_sat.data.READERS`, org/name on the Hub, or a folder of Parquet files."},
+    )
     data_dir: str | None = field(default=None, metadata={"help": "The dataset's folder; none for generated ones."})
     dataset_options: str = field(
         default="{}",
         metadata={"help": "Options of the dataset's reader: a mapping in YAML, JSON on the command line."},
+    )
+    classes: list[str] | None = field(default=None, metadata={"help": "Names of those to keep; default: all."})
+    images_per_class: int | None = field(
+        default=None, metadata={"help": "Training images to keep of each class, chosen by data_seed; default: all."}
+    )
+    allow_partial: bool = field(
+        default=False, metadata={"help": "Use a published benchmark although some of its images are missing."}
     )
     validation_fraction: float = field(
         default=0.1,
@@ -91,6 +102,13 @@ class SATTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = False
     logging_nan_inf_filter: bool = False
     dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available)
+    dataloader_num_workers: int = field(
+        default_factory=lambda: min(8, os.cpu_count() // 2) if torch.cuda.is_available() else 0,
+        metadata={"help": "Processes that read images; default: half the cores, at most 8, where there is a GPU."},
+    )
+    dataloader_persistent_workers: bool | None = field(
+        default=None, metadata={"help": "Keep them between passes; default: where there are any."}
+    )
     classification_epochs: float = field(
         default=0,
         metadata={
@@ -102,6 +120,11 @@ class SATTrainingArguments(TrainingArguments):
     view: Literal["crop", "whole"] | None = field(
         default=None, metadata={"help": "What evaluation shows of an image; default: the protocol's own."}
     )
+
+    def __post_init__(self):
+        if self.dataloader_persistent_workers is None:
+            self.dataloader_persistent_workers = self.dataloader_num_workers > 0
+        super().__post_init__()
 
 
 ARGUMENTS = (ModelArguments, DataArguments, SATTrainingArguments)

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, set_seed
@@ -44,6 +44,8 @@ def train(
     set_seed(arguments.seed)
     with arguments.main_process_first(desc="reading the dataset"):
         splits = load_splits(data_arguments, arguments)
+    if isinstance(splits["train"], IterableDataset):
+        check_stream(splits, arguments)
     if "validation" not in splits:
         arguments.eval_strategy = IntervalStrategy.NO
     model = build_model(model_arguments, splits["train"].features["label"].names)
@@ -53,10 +55,7 @@ def train(
     trainer = SATTrainer(
         model=model,
         args=arguments,
-        # Without the mask, which every row would decode in vain.
-        train_dataset=splits["train"]
-        .select_columns(["image", "label"])
-        .with_transform(TrainingView(processor, resize, image_size)),
+        train_dataset=TrainingView(processor, resize, image_size).of(splits["train"]),
         eval_dataset=splits.get("validation"),
         data_collator=collate,
         processing_class=processor,
@@ -81,6 +80,9 @@ def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) 
     settings = {
         "validation_fraction": data_arguments.validation_fraction,
         "on_bad_image": data_arguments.on_bad_image,
+        "allow_partial": data_arguments.allow_partial,
+        "classes": data_arguments.classes,
+        "images_per_class": data_arguments.images_per_class,
         "seed": arguments.data_seed or 0,
     }
     name, folder = data_arguments.dataset, data_arguments.data_dir
@@ -89,6 +91,23 @@ def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) 
     except MissingSplitError as error:
         warnings.warn(f"{error} Nothing is evaluated between epochs, and no threshold is chosen.", stacklevel=2)
         return load_wsol_dataset(name, folder, ["train"], **(settings | {"validation_fraction": 0.0} | options))
+
+
+def check_stream(splits: DatasetDict, arguments: SATTrainingArguments) -> None:
+    """Leaves a stream's validation images out: they would have to be read over and over.
+
+    Raises:
+        ConfigurationError: nothing says when to stop, since the length of a stream is not known.
+    """
+    if arguments.max_steps <= 0:
+        raise ConfigurationError(
+            "With streaming the number of training images is not known; set max_steps, for example to their number "
+            "divided by the batch size of all processes."
+        )
+    if splits.pop("validation", None) is not None:
+        warnings.warn(
+            "Streamed validation images are not used; evaluate the checkpoint when it is done.", stacklevel=2
+        )
 
 
 def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:

@@ -1,0 +1,231 @@
+"""Any benchmark as Parquet shards with a card: one download, one upload, no layouts, no lists."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from datasets.utils import tqdm
+from huggingface_hub import DatasetCard, DatasetCardData, HfApi
+from PIL import Image
+
+from .checks import OnBadImage, report_problems, scaled_box
+from .examples import DatasetError, Example, png_bytes, to_dataset
+from .loading import load_wsol_dataset
+
+
+STATE_FILE = "preparation.json"
+
+
+@dataclass
+class PreparationSettings:
+    """What to write; the fields are the options of `scripts/prepare_dataset.py`.
+
+    Args:
+        dataset: a name that `load_wsol_dataset` knows.
+        output_dir: for `data/<split>-NNNNN-of-NNNNN.parquet` and the card `README.md`.
+        data_dir: the dataset's folder; `None` for generated ones.
+        splits: those to write; None: all that exist.
+        resize_shorter: make images smaller whose shorter side is longer than so many pixels, with their boxes and masks;
+            as JPEG of quality 95. None: every file as it is.
+        images_per_shard: rows of a Parquet file.
+        on_bad_image, allow_partial, dataset_options: as of `load_wsol_dataset`.
+    """
+
+    dataset: str
+    output_dir: str
+    data_dir: str | None = None
+    splits: list[str] | None = None
+    resize_shorter: int | None = None
+    images_per_shard: int = 2000
+    on_bad_image: OnBadImage = "raise"
+    allow_partial: bool = False
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
+    """Writes the shards that are not there yet, and the card; a run that was interrupted goes on where it was.
+
+    Returns:
+        the tables that were written, as `load_wsol_dataset` gave them. `load_wsol_dataset(output_dir)` gives tables with
+        equal columns, unless images were resized.
+
+    Raises:
+        DatasetError: the folder holds shards of another dataset or other settings, or the data are bad.
+    """
+    for name in ("images_per_shard", "resize_shorter"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise DatasetError(f"{name} is {value}; 1 or more was expected.")
+    tables = load_wsol_dataset(
+        settings.dataset,
+        settings.data_dir,
+        settings.splits,
+        on_bad_image=settings.on_bad_image,
+        allow_partial=settings.allow_partial,
+        **settings.dataset_options,
+    )
+    folder = Path(settings.output_dir)
+    _begin(folder, settings, tables)
+    for split, table in tables.items():
+        shards = -(-len(table) // settings.images_per_shard)
+        rows = tqdm(total=len(table), desc=f"Writing the {split} shards", unit=" images")
+        for shard in range(shards):
+            file = folder / "data" / f"{split}-{shard:05}-of-{shards:05}.parquet"
+            first = shard * settings.images_per_shard
+            part = table.select(range(first, min(first + settings.images_per_shard, len(table))))
+            if not file.is_file():
+                _write_shard(file, part, split, settings)
+            rows.update(len(part))
+        rows.close()
+    card(settings, tables).save(folder / "README.md")
+    return tables
+
+
+def upload(folder: str | Path, repository: str, private: bool = False) -> str:
+    """Uploads a prepared folder to the Hub, where it left off if it was interrupted; gives the address.
+
+    Raises:
+        DatasetError: the Hub refuses it, in a sentence.
+    """
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
+        api.upload_large_folder(
+            repository, str(folder), repo_type="dataset", allow_patterns=["data/*.parquet", "README.md"]
+        )
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{repository} cannot be uploaded: {str(error).splitlines()[0]}") from error
+    return str(address)
+
+
+def card(settings: PreparationSettings, tables: datasets.DatasetDict) -> DatasetCard:
+    """A dataset card with what is in the tables."""
+    first = next(iter(tables.values()))
+    data = DatasetCardData(
+        pretty_name=settings.dataset,
+        task_categories=["image-classification", "object-detection"],
+        tags=["weakly-supervised-object-localization"],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in tables],
+            }
+        ],
+    )
+    counts = [
+        f"| {split} | {len(table):,} | {sum(map(len, table['boxes'])):,} | {'yes' if 'mask' in table.features else 'no'} |"
+        for split, table in tables.items()
+    ]
+    size = (
+        "as published" if settings.resize_shorter is None else f"shorter side at most {settings.resize_shorter} pixels"
+    )
+    names = first.features["label"].names
+    content = f"""---
+{data.to_yaml()}
+---
+
+# {settings.dataset}
+
+{len(names)} classes ({", ".join(names[:5])}, …). Images: {size}.
+
+| split | images | boxes | masks |
+|---|---|---|---|
+{chr(10).join(counts)}
+
+Columns: `image` (RGB), `image_id`, `label`, `boxes` (`[x_min, y_min, x_max, y_max]` in pixels of the image, half-open)
+and, where there are masks, `mask` (0 background, 1 foreground, 255 ignore). The licence and terms of use are those of
+the dataset's publisher.
+
+```python
+from modeling_sat.data import load_wsol_dataset
+
+load_wsol_dataset("this/repository")
+```
+
+Made by `scripts/prepare_dataset.py` of modeling_sat.
+"""
+    return DatasetCard(content)
+
+
+def _begin(folder: Path, settings: PreparationSettings, tables: datasets.DatasetDict) -> None:
+    """Makes the folder, or makes sure that what it holds was begun with the same settings and data."""
+    request = {name: value for name, value in asdict(settings).items() if name not in ("output_dir", "data_dir")}
+    request["images"] = {split: len(table) for split, table in tables.items()}
+    file = folder / STATE_FILE
+    if file.is_file():
+        begun = json.loads(file.read_text())
+        other = sorted(name for name in request if begun.get(name) != request[name])
+        if other:
+            raise DatasetError(
+                f"{folder} was begun with other settings: {other[0]} was {begun.get(other[0])!r} and is "
+                f"{request[other[0]]!r}. Choose another output_dir, or remove that folder."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise DatasetError(f"{folder} is not empty and no preparation was begun in it. Choose another output_dir.")
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(request, indent=2) + "\n")
+
+
+def _write_shard(file: Path, table: datasets.Dataset, split: str, settings: PreparationSettings) -> None:
+    problems: list[str] = []
+    examples = list(_stored(table, settings.resize_shorter, problems))
+    report_problems(problems, split, settings.on_bad_image)
+    class_names = table.features["label"].names
+    unfinished = file.with_suffix(".tmp")
+    stored = to_dataset(examples, class_names)
+    if "mask" in table.features and "mask" not in stored.features:  # no image of this shard has one
+        stored = stored.add_column("mask", [None] * len(stored), feature=datasets.Image(mode="L"))
+    stored.to_parquet(str(unfinished), batch_size=100)
+    unfinished.rename(file)
+
+
+def _stored(table: datasets.Dataset, resize_shorter: int | None, problems: list[str]) -> Iterator[Example]:
+    """The rows with their images and masks as bytes; those that cannot be read go to `problems`."""
+    as_files = resize_shorter is None and type(table.features["image"]) is datasets.Image
+    columns = {name: datasets.Image(decode=False) for name in ("image", "mask") if name in table.features}
+    raw = table
+    for name in columns if as_files else [name for name in columns if name == "mask"]:
+        raw = raw.cast_column(name, columns[name])
+    for index, image_id in enumerate(table["image_id"]):
+        try:
+            row = raw[index]
+            mask = _bytes(row["mask"]) if row.get("mask") else None
+            if as_files:
+                image, boxes = _verified(_bytes(row["image"])), row["boxes"]
+            else:
+                image, boxes, mask = _smaller(row["image"], row["boxes"], mask, resize_shorter)
+            yield Example(image, image_id, row["label"], boxes, mask)
+        except Exception as error:  # each of Pillow's decoders fails in its own way
+            problems.append(f"{image_id}: the image cannot be read ({error})")
+
+
+def _smaller(
+    image: Image.Image, boxes: list[list[float]], mask: bytes | None, shorter: int | None
+) -> tuple[bytes, list, bytes | None]:
+    size = image.size
+    scale = 1 if shorter is None else min(1, shorter / min(size))
+    if scale == 1:
+        return png_bytes(image), boxes, mask
+    smaller = tuple(max(round(side * scale), 1) for side in size)
+    buffer = BytesIO()
+    image.resize(smaller, Image.Resampling.BILINEAR).save(buffer, format="JPEG", quality=95)
+    if mask is not None:
+        with Image.open(BytesIO(mask)) as opened:
+            own = tuple(max(round(side * scale), 1) for side in opened.size)
+            mask = png_bytes(opened.resize(own, Image.Resampling.NEAREST))
+    return buffer.getvalue(), [scaled_box(box, size, smaller) for box in boxes], mask
+
+
+def _verified(content: bytes) -> bytes:
+    with Image.open(BytesIO(content)) as image:
+        np.asarray(image)
+    return content
+
+
+def _bytes(cell: dict[str, Any]) -> bytes:
+    return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
