@@ -72,6 +72,11 @@ class View:
         return canvas
 
 
+def same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether one size in pixels is the other one scaled, but for a pixel of rounding."""
+    return abs(first[0] * second[1] - first[1] * second[0]) <= max(*first, *second)
+
+
 def _checked_size(name: str, size) -> tuple[int, int]:
     try:
         height, width = size

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 
 from .examples import Example
 
@@ -37,7 +38,10 @@ def cached_table(
     stem = _digest(f"{FORMAT} {request}")
     file = folder / f"{stem}-{_digest(state)}.arrow"
     if file.is_file():
-        return datasets.Dataset.from_file(str(file))
+        try:
+            return datasets.Dataset.from_file(str(file))
+        except (OSError, pa.ArrowInvalid) as error:
+            logger.warning("The table %s is damaged and made anew: %s", file, error)
     unfinished = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)

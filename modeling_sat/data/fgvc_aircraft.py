@@ -1,6 +1,7 @@
 """`fgvc_aircraft`: FGVC-Aircraft, 100 variants of aircraft with a box each, without the banner below each image."""
 
 import warnings
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +18,19 @@ BANNER_HEIGHT = 20
 PUBLISHED_COUNTS = {"train": 3334, "validation": 3333, "test": 3333}
 
 
+@dataclass
 class BannerlessImage(datasets.Image):
     """An image without its lowest 20 pixels, which name its photographer."""
+
+    _type: str = field(default="BannerlessImage", init=False, repr=False)
 
     def decode_example(self, value: dict, token_per_repo_id: dict | None = None) -> Image.Image:
         image = super().decode_example(value, token_per_repo_id)
         return image.crop((0, 0, image.width, image.height - BANNER_HEIGHT))
 
-    def __post_init__(self):
-        self._type = "BannerlessImage"
 
-
-with warnings.catch_warnings(action="ignore"):  # of being experimental
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that this is experimental
     datasets.features.features.register_feature(BannerlessImage, "BannerlessImage")
 
 
@@ -52,7 +54,8 @@ def read_fgvc_aircraft(
         "fgvc_aircraft", data_dir, marker="images_box.txt", folders=["data", "fgvc-aircraft-2013b/data"]
     )
     if metadata_dir is not None:
-        return read_wsol_metadata("fgvc_aircraft", root, metadata_dir, ("images", "."))
+        listed = read_wsol_metadata("fgvc_aircraft", root, metadata_dir, ("images", "."))
+        return replace(listed, image_feature=BannerlessImage(mode="RGB"))
     variants = [row[0] for row in read_rows(require(root, "variants.txt", "fgvc_aircraft"), root, {"variant": str})]
     read = partial(_read, root, variants)
     if train_on_validation:

@@ -1,21 +1,22 @@
 """Datasets of the Hub, and folders of Parquet files, with whatever column names they have."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 from datasets import Dataset, IterableDataset
 
-from .examples import Benchmark, Box, DatasetError, to_dataset
+from .checks import listed
+from .examples import Benchmark, DatasetError, to_dataset
+from .hub_boxes import EDGES, BoxFormat, boxes_of, reach
 
 
 COLUMNS = ("image", "image_id", "label", "boxes", "mask")
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
-EDGES = {"xyxy": ("xmin", "ymin", "xmax", "ymax"), "xywh": ("x", "y", "width", "height")}
-
-BoxFormat = Literal["xyxy", "xywh"]
 
 
 def read_hub(
@@ -35,7 +36,7 @@ def read_hub(
         name: `org/name`, or a folder of Parquet files such as `scripts/prepare_dataset.py` writes.
         data_dir: folder within the dataset's repository; None for all of it.
         columns: ours → theirs, such as `{"boxes": "bbox", "label": "fine_label"}`, where the names differ. A dot reaches
-            into a struct: `{"boxes": "objects.bbox"}`. Images without `image_id` are numbered.
+            boxes in a struct: `{"boxes": "objects.bbox"}`. Images without `image_id` are numbered.
         box_format: of four numbers: "xyxy" or "xywh", in pixels. Structs are read by the names of their fields,
             xmin, ymin, xmax, ymax or x, y, width, height.
         splits: ours → theirs, such as `{"test": "validation"}` where the test images have no labels.
@@ -70,25 +71,20 @@ def read_hub(
             f"{name} has the splits {', '.join(theirs)}; say which is which by splits, as in splits={{'train': {theirs[0]!r}}}."
         )
 
-    tables = {}
+    @cache
+    def table(split: str) -> Dataset | IterableDataset:
+        return _explained(name, lambda: load(split=split, streaming=streaming))
 
-    def table(ours: str) -> Dataset | IterableDataset:
-        if ours not in tables:
-            tables[ours] = _explained(name, lambda: load(split=found[ours], streaming=streaming))
-        return tables[ours]
-
-    first = table(next(iter(found)))
+    first = table(next(iter(found.values())))
     features = first.features or first._resolve_features().features
     _check_columns(name, features, names, columns or {})
-    class_names = _class_names(
-        name, features, names["label"], [table] if streaming else [table(ours) for ours in found]
-    )
-    convert = partial(_convert_stream if streaming else _convert, names=names, features=features)
-    boxes = partial(_boxes, box_format=box_format)
-    return Benchmark(
-        class_names,
-        {ours: partial(lambda ours: convert(table(ours), ours, class_names, boxes), ours) for ours in found},
-    )
+    class_names = _class_names(name, features, names["label"], [] if streaming else list(map(table, found.values())))
+    convert = _convert_stream if streaming else _convert
+
+    def read(split: str) -> Dataset | IterableDataset:
+        return convert(table(found[split]), _Rows(split, names, features, class_names, box_format))
+
+    return Benchmark(class_names, {split: partial(read, split) for split in found})
 
 
 def _explained(name: str, load: Callable[[], Any]) -> Any:
@@ -100,9 +96,9 @@ def _explained(name: str, load: Callable[[], Any]) -> Any:
 
 
 def _check_columns(name: str, features: datasets.Features, names: dict[str, str], asked: Mapping[str, str]) -> None:
-    for ours in {"image", "label", *asked}:
-        top = names[ours].split(".")[0]
-        if top not in features:
+    for ours in ("image", "label", *asked):
+        there = reach_feature(features, names[ours]) if ours == "boxes" else names[ours] in features
+        if not there:
             raise DatasetError(
                 f"{name} has no column {names[ours]!r} for {ours!r}; it has {', '.join(features)}. Say which it is by "
                 f"columns, as in columns={{{ours!r}: {next(iter(features))!r}}}."
@@ -113,109 +109,102 @@ def _check_columns(name: str, features: datasets.Features, names: dict[str, str]
         )
 
 
-def _class_names(name: str, features: datasets.Features, column: str, tables: list[Any]) -> list[str]:
+def reach_feature(features: Mapping[str, Any], name: str) -> Any:
+    """The feature at a path with dots, also through lists, or None."""
+    found: Any = features
+    for part in name.split("."):
+        found = getattr(found, "feature", found)
+        if not isinstance(found, Mapping) or part not in found:
+            return None
+        found = found[part]
+    return found
+
+
+def _class_names(name: str, features: datasets.Features, column: str, tables: list[Dataset]) -> list[str]:
     feature = features[column]
     if isinstance(feature, datasets.ClassLabel):
         return feature.names
-    dtype = getattr(feature, "dtype", "")
-    if tables and isinstance(tables[0], Dataset):
-        values = set().union(*(set(table.unique(column)) for table in tables))
-        if dtype == "string":
+    dtype = str(getattr(feature, "dtype", ""))
+    if tables and dtype.startswith(("string", "large_string", "int", "uint")):
+        values = set().union(*(table.unique(column) for table in tables)) - {None}
+        if "string" in dtype:
             return sorted(values)
-        if dtype.startswith(("int", "uint")) and min(values) >= 0:
-            return [str(label) for label in range(max(values) + 1)]
+        return [str(label) for label in range(max(values, default=-1) + 1)]
     raise DatasetError(
         f"The column {column!r} of {name} is {feature}; ClassLabel, or unless streaming names or numbers from 0, were "
         "expected."
     )
 
 
-def _convert(table: Dataset, split: str, class_names: list[str], boxes: Callable, *, names, features) -> Dataset:
-    number = {name: label for label, name in enumerate(class_names)}
-    labels = [number.get(label, label) for label in table[names["label"]]]
-    unlabelled = sum(not isinstance(label, int) or not 0 <= label < len(class_names) for label in labels)
-    if unlabelled:
-        raise DatasetError(
-            f"{unlabelled} of {len(labels)} images of the {split} split have no label. Choose another by splits, as in "
-            'splits={"test": "validation"}.'
-        )
-    columns = {
-        "image_id": table[names["image_id"]][:] if names["image_id"] in features else _numbered(split, len(table)),
-        "label": labels,
-        "boxes": _column(table, names["boxes"], features, boxes),
-    }
-    empty = to_dataset([], class_names)
-    annotated = Dataset.from_dict(
-        columns, features=datasets.Features({column: empty.features[column] for column in columns})
-    )
-    images = _only(table, names["image"], "image").cast_column("image", datasets.Image(mode="RGB"))
-    parts = [images, annotated]
-    if names["mask"] in features:
-        parts.append(_only(table, names["mask"], "mask").cast_column("mask", datasets.Image(mode="L")))
-    return datasets.concatenate_datasets(parts, axis=1)
+@dataclass(frozen=True)
+class _Rows:
+    """What one split's rows become."""
 
+    split: str
+    names: dict[str, str]
+    features: datasets.Features
+    class_names: list[str]
+    box_format: BoxFormat
 
-def _convert_stream(
-    table: IterableDataset, split: str, class_names: list[str], boxes: Callable, *, names, features
-) -> IterableDataset:
-    def convert(row: dict[str, Any], index: int) -> dict[str, Any]:
+    def has(self, ours: str) -> bool:
+        return self.names[ours].split(".")[0] in self.features
+
+    def annotation(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
+        image_id = row[self.names["image_id"]] if self.has("image_id") else f"{self.split}/{index:08}"
+        label = row[self.names["label"]]
         return {
-            "image": row[names["image"]],
-            "image_id": row[names["image_id"]] if names["image_id"] in features else f"{split}/{index:08}",
-            "label": row[names["label"]],
-            "boxes": boxes(_reach(row, names["boxes"])) if names["boxes"].split(".")[0] in features else [],
+            "image_id": None if image_id is None else str(image_id),
+            "label": self.class_names.index(label) if isinstance(label, str) else label,
+            "boxes": boxes_of(reach(row, self.names["boxes"]), self.box_format) if self.has("boxes") else [],
         }
 
-    return table.map(
-        convert, with_indices=True, remove_columns=list(features), features=to_dataset([], class_names).features
-    )
-
-
-def _only(table: Dataset, column: str, name: str) -> Dataset:
-    table = table.select_columns([column])
-    return table if column == name else table.rename_column(column, name)
-
-
-def _column(table: Dataset, name: str, features: datasets.Features, boxes: Callable) -> list[list[Box]]:
-    top = name.split(".")[0]
-    if top not in features:
-        return [[]] * len(table)
-    return [boxes(_reach({top: value}, name)) for value in table[top]]
-
-
-def _numbered(split: str, count: int) -> list[str]:
-    return [f"{split}/{index:08}" for index in range(count)]
-
-
-def _reach(row: Mapping[str, Any], name: str) -> Any:
-    for part in name.split("."):
-        row = row[part]
-    return row
-
-
-def _boxes(value: Any, box_format: BoxFormat) -> list[Box]:
-    """One box or several, each four numbers or a struct of named edges, or none."""
-    if value is None:
-        return []
-    if isinstance(value, Mapping) and isinstance(next(iter(value.values()), None), list):  # a struct of lists
-        value = [dict(zip(value, edges, strict=True)) for edges in zip(*value.values(), strict=True)]
-    boxes = (
-        [value] if isinstance(value, Mapping) or not len(value) or not isinstance(value[0], (Mapping, list)) else value
-    )
-    return [_box(box, box_format) for box in boxes if len(box)]
-
-
-def _box(box: Any, box_format: BoxFormat) -> Box:
-    if isinstance(box, Mapping):
-        named = {key.replace("_", "").lower(): number for key, number in box.items()}
-        known = [(form, edges) for form, edges in EDGES.items() if set(edges) <= set(named)]
-        if not known:
+    def check(self, annotations: list[dict[str, Any]]) -> None:
+        unlabelled = sum(
+            not 0 <= (-1 if row["label"] is None else row["label"]) < len(self.class_names) for row in annotations
+        )
+        if unlabelled:
             raise DatasetError(
-                f"A box has the fields {', '.join(box)}; xmin, ymin, xmax, ymax or x, y, width, height were expected."
+                f"{unlabelled} of {len(annotations)} images of the {self.split} split have no label. Choose another by "
+                'splits, as in splits={"test": "validation"}.'
             )
-        box_format, edges = known[0]
-        box = [named[edge] for edge in edges]
-    if len(box) != 4:
-        raise DatasetError(f"A box has {len(box)} numbers, {list(box)}; four were expected.")
-    x, y, third, fourth = map(float, box)
-    return (x, y, third, fourth) if box_format == "xyxy" else (x, y, x + third, y + fourth)
+        uses = Counter(row["image_id"] for row in annotations)
+        wrong = [str(image_id) for image_id, count in uses.items() if image_id is None or count > 1]
+        if wrong:
+            raise DatasetError(
+                f"The column {self.names['image_id']!r} is not the name of one image each in the {self.split} split:\n"
+                f"{listed(wrong)}\nMap another one by columns."
+            )
+
+    @property
+    def target(self) -> datasets.Features:
+        features = to_dataset([], self.class_names).features
+        return datasets.Features(features | ({"mask": datasets.Image(mode="L")} if self.has("mask") else {}))
+
+
+def _convert(table: Dataset, rows: _Rows) -> Dataset:
+    described = {rows.names[ours].split(".")[0] for ours in ("image_id", "label", "boxes") if rows.has(ours)}
+    annotations = [rows.annotation(row, index) for index, row in enumerate(table.select_columns(sorted(described)))]
+    rows.check(annotations)
+    target = rows.target
+    columns = {ours: [row[ours] for row in annotations] for ours in ("image_id", "label", "boxes")}
+    parts = [Dataset.from_dict(columns, features=datasets.Features({ours: target[ours] for ours in columns}))]
+    for ours in ("image", "mask"):
+        if ours in target:
+            pictures = table.select_columns([rows.names[ours]])
+            pictures = pictures if rows.names[ours] == ours else pictures.rename_column(rows.names[ours], ours)
+            parts.append(pictures.cast_column(ours, target[ours]))
+    return datasets.concatenate_datasets(parts, axis=1).select_columns(list(target))
+
+
+def _convert_stream(table: IterableDataset, rows: _Rows) -> IterableDataset:
+    target = rows.target
+    pictures = [ours for ours in ("image", "mask") if ours in target]
+    for ours in pictures:
+        table = table.cast_column(rows.names[ours], target[ours])
+
+    def convert(row: dict[str, Any], index: int) -> dict[str, Any]:
+        annotation = rows.annotation(row, index)
+        rows.check([annotation])
+        return annotation | {ours: row[rows.names[ours]] for ours in pictures}
+
+    return table.map(convert, with_indices=True, remove_columns=list(rows.features), features=target)

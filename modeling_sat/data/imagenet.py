@@ -2,16 +2,17 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from .checks import listed
 from .examples import Benchmark, DatasetError, Example, Split
-from .imagenet_annotations import Annotations, read_annotations, train_annotations
+from .imagenet_annotations import Annotation, Annotations, read_annotations, train_annotations
 from .lists import distinct_names, read_rows, unique
 from .paths import IMAGE_SUFFIXES, benchmark_root, contents, first_existing
-from .wsol_metadata import read_boxes, read_labels, read_sizes, read_wsol_metadata
+from .wsol_metadata import read_split, read_wsol_metadata
 
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ def read_imagenet(
 
     Labels and boxes of val come from the first of these that is there: the XML tree `Annotations/CLS-LOC/val`; Kaggle's
     `LOC_val_solution.csv`; the lists `val_gt.txt` of the authors of SAT, or those of wsolevaluation in
-    `metadata/ILSVRC`. All have the same numbers. Boxes are scaled to val images that were resized.
+    `metadata/ILSVRC`. All have the same numbers. Boxes are scaled to val images that were resized, unless by
+    Kaggle's file, which has no sizes.
 
     Images of train are listed, not opened: what is broken shows when it is read.
 
@@ -70,15 +72,16 @@ def read_imagenet(
             f"{folder / 'train'} lacks classes:\n{listed(missing)}\n"
             "Unpack their archives, or pass allow_partial=True to use the others."
         )
+    published = sorted(synsets) or wnids
     splits = {}
     if (folder / "train").is_dir():
         splits["train"] = partial(_read_train, root, folder / "train", wnids, train_boxes)
     if (folder / "val").is_dir():
-        splits["test"] = partial(_read_val, root, folder / "val", wnids, allow_partial)
+        splits["test"] = partial(_read_val, root, folder / "val", wnids, published, allow_partial)
     version_2 = first_existing(root, [f"{base}/{name}" for base in IMAGE_FOLDERS for name in V2_FOLDERS])
     lists = first_existing(root, V2_METADATA)
     if version_2 is not None and lists is not None:
-        splits["validation"] = partial(_read_version_2, root, version_2, lists)
+        splits["validation"] = partial(_read_version_2, root, version_2, lists, wnids, published)
     class_names = distinct_names({wnid: synsets.get(wnid, wnid) for wnid in wnids})
     return Benchmark(class_names, splits, PUBLISHED_COUNTS, boxes_as_published=True)
 
@@ -109,19 +112,21 @@ def _class_folders(folder: Path) -> list[str]:
 
 
 def _read_train(root: Path, folder: Path, wnids: list[str], with_boxes: bool) -> Split:
-    annotations, state = train_annotations(root, wnids) if with_boxes else ({}, "")
+    annotations, state = train_annotations(root, wnids) if with_boxes else (dict, "")
     changes = [(folder / wnid).stat().st_mtime_ns if (folder / wnid).is_dir() else 0 for wnid in wnids]
     problems: list[str] = []
     examples = _list_train(folder, wnids, annotations, problems)
     return Split(examples, problems, state=f"{folder} {list(zip(wnids, changes, strict=True))} {state}")
 
 
-def _list_train(folder: Path, wnids: list[str], annotations: Annotations, problems: list[str]) -> Iterator[Example]:
+def _list_train(
+    folder: Path, wnids: list[str], read_boxes: Callable[[], Annotations], problems: list[str]
+) -> Iterator[Example]:
     """The images of each class folder by name; what is none is warned of, what is doubled or empty a problem."""
+    annotations = read_boxes()
     strays: list[str] = []
     for label, wnid in enumerate(wnids):
-        class_folder = folder / wnid
-        names = sorted(_file_names(class_folder, strays)) if class_folder.is_dir() else []
+        names = _image_names(folder / wnid, strays)
         if not names:
             problems.append(f"train/{wnid}: the folder holds no images")
         stems = set()
@@ -132,50 +137,60 @@ def _list_train(folder: Path, wnids: list[str], annotations: Annotations, proble
                 continue
             stems.add(stem)
             boxes = annotations[stem].boxes if stem in annotations else ()
-            yield Example(class_folder / name, f"train/{wnid}/{name}", label, boxes)
-    if strays:
-        logger.warning("%s holds %d files that are no images:\n%s", folder, len(strays), listed(strays))
+            yield Example(folder / wnid / name, f"train/{wnid}/{name}", label, boxes)
+    _warn_of_strays(folder, strays)
 
 
-def _file_names(folder: Path, strays: list[str]) -> Iterator[str]:
+def _image_names(folder: Path, strays: list[str]) -> list[str]:
+    """The images in a folder, sorted; names of other files, but for hidden ones, go to `strays`."""
+    names = []
+    if not folder.is_dir():
+        return names
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name[entry.name.rfind(".") :].lower() in IMAGE_SUFFIXES and entry.name[0] != ".":
-                yield entry.name
-            elif entry.name[0] != ".":
+            if entry.name[0] == ".":
+                continue
+            if entry.name[entry.name.rfind(".") :].lower() in IMAGE_SUFFIXES:
+                names.append(entry.name)
+            elif entry.is_file():
                 strays.append(f"{folder.name}/{entry.name}")
+    return sorted(names)
 
 
-def _read_val(root: Path, folder: Path, wnids: list[str], allow_partial: bool) -> Split:
-    """Every image that is there or that the annotations name, so that what is missing is found out."""
-    labels = {wnid: label for label, wnid in enumerate(wnids)}
-    annotations, source = read_annotations(root, wnids)
-    strays: list[str] = []
-    class_folders = _class_folders(folder)
-    places = {name: folder / wnid / name for wnid in class_folders for name in _file_names(folder / wnid, strays)}
-    places |= {} if class_folders else {name: folder / name for name in _file_names(folder, strays)}
+def _warn_of_strays(folder: Path, strays: list[str]) -> None:
     if strays:
         logger.warning("%s holds %d files that are no images:\n%s", folder, len(strays), listed(strays))
-    there = {Path(name).stem: (name, path) for name, path in places.items()}
+
+
+def _read_val(root: Path, folder: Path, wnids: list[str], published: list[str], allow_partial: bool) -> Split:
+    """Every image that is there or that the annotations name, so that what is missing is found out."""
+    labels = {wnid: label for label, wnid in enumerate(wnids)}
+    annotations, source = read_annotations(root, published)
+    class_folders = _class_folders(folder)
+    split, unknown = Split([]), []
+    there = _find_val(folder, class_folders, split.problems)
     if not annotations and not class_folders:
         raise DatasetError(
             f"The images in {folder} lie in no class folders, and nothing says their classes: {root} has none of "
             "Annotations/CLS-LOC/val/*.xml, LOC_val_solution.csv, val_gt.txt and metadata/ILSVRC. Add one of them."
         )
-    split, unknown = Split([]), []
     for stem in sorted(set(there) | set(annotations)):
-        name, path = there.get(stem, (f"{stem}.JPEG", folder / f"{stem}.JPEG"))
-        annotation = annotations.get(stem)
-        wnid = path.parent.name if class_folders and stem in there else annotation and annotation.wnid
+        path = there.get(stem, folder / f"{stem}.JPEG")
+        annotation = annotations.get(stem, Annotation(None, []))
+        wnid = annotation.wnid if path.parent == folder else path.parent.name
+        image_id = f"val/{path.name}"
         if wnid is None:
-            split.problems.append(f"val/{name}: {source} does not name it, so its class is not known")
-        elif annotation is not None and annotation.wnid not in (None, wnid):
-            split.problems.append(f"val/{name}: it lies in the folder {wnid}, but {source} says {annotation.wnid}")
+            split.problems.append(
+                f"{image_id}: {source or 'no class folder'} does not name it, so its class is not known"
+            )
+        elif annotation.wnid not in (None, wnid):
+            split.problems.append(f"{image_id}: it lies in the folder {wnid}, but {source} says {annotation.wnid}")
         elif wnid not in labels:
-            unknown.append(f"val/{name}: {wnid}")
+            unknown.append(f"{image_id}: {wnid}")
         else:
-            boxes, size = ((), None) if annotation is None else (annotation.boxes, annotation.size)
-            split.examples.append(Example(path, f"val/{name}", labels[wnid], boxes, annotated_size=size))
+            split.examples.append(
+                Example(path, image_id, labels[wnid], annotation.boxes, annotated_size=annotation.size)
+            )
     if unknown and not allow_partial:
         raise DatasetError(f"val has images of classes that train lacks:\n{listed(unknown)}\nAdd them to train.")
     if unknown:
@@ -183,13 +198,24 @@ def _read_val(root: Path, folder: Path, wnids: list[str], allow_partial: bool) -
     return split
 
 
-def _read_version_2(root: Path, folder: Path, lists: Path) -> Split:
-    boxes, sizes = read_boxes(lists, root), read_sizes(lists, root)
-    return Split(
-        [
-            Example(
-                folder / image_id.removeprefix("val2/"), image_id, label, boxes[image_id], None, sizes.get(image_id)
-            )
-            for image_id, label in read_labels(lists, root).items()
-        ]
-    )
+def _find_val(folder: Path, class_folders: list[str], problems: list[str]) -> dict[str, Path]:
+    """Name without suffix → file, of the images in `val/` and in its class folders."""
+    strays: list[str] = []
+    found: dict[str, Path] = {}
+    for place in (folder, *(folder / wnid for wnid in class_folders)):
+        for name in _image_names(place, strays):
+            path, stem = place / name, name.rpartition(".")[0]
+            if stem in found:
+                problems.append(f"val/{path.relative_to(folder)}: there is also {found[stem].relative_to(folder)}")
+            else:
+                found[stem] = path
+    _warn_of_strays(folder, strays)
+    return found
+
+
+def _read_version_2(root: Path, folder: Path, lists: Path, wnids: list[str], published: list[str]) -> Split:
+    """ImageNetV2, whose labels count in the published classes; those that are not here are left out."""
+    split = read_split("imagenet", root, [folder.relative_to(root)], published, lists, prefix="val2/")
+    label = {wnid: label for label, wnid in enumerate(wnids)}
+    here = [example for example in split.examples if published[example.label] in label]
+    return Split([replace(example, label=label[published[example.label]]) for example in here])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from datasets.utils import tqdm
@@ -10,7 +11,7 @@ from datasets.utils import tqdm
 from .annotations import read_voc_file
 from .checks import listed
 from .examples import Box, DatasetError
-from .lists import read_rows, relative_name, unique
+from .lists import positive_number, read_rows, relative_name, unique
 from .paths import first_existing
 from .wsol_metadata import read_boxes, read_labels, read_sizes
 
@@ -54,17 +55,21 @@ def read_annotations(root: Path, wnids: list[str]) -> tuple[Annotations, str]:
     return {}, ""
 
 
-def train_annotations(root: Path, wnids: list[str]) -> tuple[Annotations, str]:
-    """Boxes of the training images that have any, and a text that changes when they do."""
+def train_annotations(root: Path, wnids: list[str]) -> tuple[Callable[[], Annotations], str]:
+    """What reads the boxes of the training images that have any, and a text that changes when they do."""
     solution = first_existing(root, ["LOC_train_solution.csv", "ILSVRC/LOC_train_solution.csv"])
     if solution is not None:
-        return _read_kaggle(root, solution), f"{solution} {solution.stat().st_mtime_ns}"
+        return partial(_read_kaggle, root, solution), f"{solution} {solution.stat().st_mtime_ns}"
     folder = first_existing(root, [f"{name}/train" for name in XML_FOLDERS])
     if folder is None:
-        return {}, ""
+        return dict, ""
     folders = [folder / wnid for wnid in wnids if (folder / wnid).is_dir()]
-    files = [file for class_folder in folders for file in sorted(class_folder.glob("*.xml"))]
-    return _read_xml(root, files, "train"), f"{[(path.name, path.stat().st_mtime_ns) for path in folders]}"
+
+    def read() -> Annotations:
+        files = [file for class_folder in folders for file in sorted(class_folder.glob("*.xml"))]
+        return _read_xml(root, files, "train")
+
+    return read, f"{[(path.name, path.stat().st_mtime_ns) for path in folders]}"
 
 
 def _read_xml(root: Path, files: list[Path], split: str) -> Annotations:
@@ -128,7 +133,7 @@ def _read_sat(root: Path, file: Path) -> Annotations:
     def image(text: str) -> tuple[str, str, tuple[int, int]]:
         path, width, height = text.split()
         wnid, _, name = path.replace("\\", "/").rpartition("/")
-        return Path(name).stem, wnid.rstrip("/"), (int(width), int(height))
+        return Path(name).stem, wnid.rstrip("/"), (positive_number(width), positive_number(height))
 
     def boxes(text: str) -> list[Box]:
         numbers = [float(cell) for cell in text.split()]

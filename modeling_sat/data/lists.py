@@ -139,5 +139,26 @@ def whole_number(text: str) -> int:
     return int(number)
 
 
+def positive_number(text: str) -> int:
+    """An int of "12" or "12.0", 1 or more."""
+    number = whole_number(text)
+    if number < 1:
+        raise ValueError(f"{text!r} is no positive number")
+    return number
+
+
+def yes_or_no(text: str) -> bool:
+    """Of "1" or "0"."""
+    if text not in ("0", "1"):
+        raise ValueError(f"{text!r} is neither 0 nor 1")
+    return text == "1"
+
+
+def file_name(text: str) -> str:
+    if not text:
+        raise ValueError("a file was expected")
+    return text
+
+
 def relative_name(file: Path, root: Path) -> str:
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)

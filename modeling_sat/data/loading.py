@@ -14,7 +14,7 @@ from .cache import MIN_ROWS, cached_table, state_of
 from .caltech101 import read_caltech101
 from .checks import OnBadImage, check_classes, check_count, checked_examples, report_problems
 from .cub import read_cub
-from .examples import Benchmark, DatasetError, Example, MissingSplitError, to_dataset
+from .examples import Benchmark, DatasetError, Example, MissingSplitError, Split, to_dataset
 from .fgvc_aircraft import read_fgvc_aircraft
 from .folder import read_folder
 from .hub import read_hub
@@ -56,7 +56,7 @@ def load_wsol_dataset(
     on_bad_image: OnBadImage = "raise",
     allow_partial: bool = False,
     **reader_options: Any,
-) -> datasets.Dataset | datasets.DatasetDict:
+) -> datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict:
     """Reads a benchmark into the same columns as every other, having checked all its images and boxes.
 
     Of published benchmarks, also the number of images is checked. Images of ImageNet's training split, too many to
@@ -107,7 +107,15 @@ def load_wsol_dataset(
 
     shared_options = {"seed": seed, "allow_partial": allow_partial}
     benchmark = reader(data_dir, **_options(name, reader, shared_options, reader_options))
-    held_out = validation_fraction > 0 and "train" in benchmark.splits and "validation" not in benchmark.splits
+    is_stream = bool(reader_options.get("streaming"))
+    if is_stream and (classes is not None or images_per_class is not None):
+        raise DatasetError("With streaming, classes and images_per_class have no effect; leave them or streaming out.")
+    held_out = (
+        validation_fraction > 0
+        and not is_stream
+        and "train" in benchmark.splits
+        and "validation" not in benchmark.splits
+    )
     available = [known for known in SPLITS if known in benchmark.splits or (held_out and known == "validation")]
     wanted = available if wanted is None else wanted
     for split_name in wanted:
@@ -117,6 +125,8 @@ def load_wsol_dataset(
     def read(official: str) -> datasets.Dataset:
         request = f"{name} {data_dir} {official} {sorted(reader_options.items())} {on_bad_image} {allow_partial}"
         table = _read_split(benchmark, official, name, request, on_bad_image, allow_partial)
+        if isinstance(table, datasets.IterableDataset):
+            return table
         table = table if classes is None else with_classes(table, classes, name)
         check_classes(labels_of(table), official, table.features["label"].names)
         return table
@@ -129,10 +139,14 @@ def load_wsol_dataset(
             tables[split_name] = read(split_name)
     if images_per_class is not None and "train" in wanted:
         tables["train"] = few_per_class(tables["train"], images_per_class, seed)
-    return tables[split] if isinstance(split, str) else datasets.DatasetDict({name: tables[name] for name in wanted})
+    if isinstance(split, str):
+        return tables[split]
+    collection = datasets.IterableDatasetDict if is_stream else datasets.DatasetDict
+    return collection({name: tables[name] for name in wanted})
 
 
 def _reader(name: str) -> Callable[..., Benchmark]:
+    name = str(name)
     if name in READERS:
         return READERS[name]
     if "/" in name or Path(name).is_dir():
@@ -145,7 +159,7 @@ def _read_split(
 ) -> datasets.Dataset:
     """The table of an official split, its images checked unless there are too many."""
     split = benchmark.splits[split_name]()
-    if isinstance(split, datasets.Dataset):
+    if not isinstance(split, Split):
         return split
     published = None if allow_partial else benchmark.published_counts.get(split_name)
 
@@ -160,8 +174,8 @@ def _read_split(
             report_problems(split.problems, split_name, on_bad_image)
             return table, not split.problems
 
-        table = cached_table(request, split.state, listed)
-        check_count(len(table), split_name, name, published)
+        table = cached_table(request, f"{split.state} {benchmark.class_names}", listed)
+        check_count(len(table) + len(split.problems), split_name, name, published)
         return table
 
     check_count(len(split.examples) + len(split.problems), split_name, name, published)

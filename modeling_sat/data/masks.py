@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..localization_sat import same_shape
 from .examples import png_bytes
 
 
@@ -52,14 +53,13 @@ class MaskFiles:
         return png_bytes(Image.fromarray(content))
 
 
-def same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
-    """Whether one (width, height) is the other one scaled, but for two pixels of rounding."""
-    return abs(first[0] * second[1] - first[1] * second[0]) <= 2 * max(*first, *second)
-
-
 def _nonzero(file: Path) -> np.ndarray:
     if not file.is_file():
         raise ValueError(f"{file.name} does not exist")
-    with Image.open(file) as image:
-        values = np.asarray(image)
-    return values.any(axis=-1) if values.ndim == 3 else values != 0
+    try:
+        with Image.open(file) as image:
+            values = np.asarray(image)
+            channels = len(image.getbands()) - (image.mode in ("LA", "RGBA", "PA"))
+    except SyntaxError as error:  # so Pillow calls a damaged PNG
+        raise ValueError(f"{file.name}: {error}") from error
+    return values[..., :channels].any(axis=-1) if values.ndim == 3 else values != 0

@@ -1,5 +1,6 @@
 """The `.mat` files of benchmarks, as Python values."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,36 @@ def read_mat(file: Path, root: Path, *names: str) -> list[Any]:
     return [_as_list(content[variable]) for variable in names]
 
 
-def require_fields(records: list[dict[str, Any]], fields: tuple[str, ...], file: Path, root: Path) -> list[tuple]:
-    """The values of some fields of each record.
+def read_records(file: Path, root: Path, name: str, fields: Mapping[str, Callable[[Any], Any]]) -> list[tuple]:
+    """Some fields of each record of the struct array `name`, converted.
+
+    Args:
+        fields: name of each field and what converts its value; a TypeError or ValueError names the field.
 
     Raises:
-        DatasetError: a field is not there.
+        DatasetError: the file is damaged, or lacks the variable or a field, or a value is of another kind.
     """
-    missing = sorted({field for record in records for field in fields if field not in record})
+    (records,) = read_mat(file, root, name)
+    missing = [
+        field for field in fields if any(not isinstance(record, dict) or field not in record for record in records)
+    ]
     if missing:
         raise DatasetError(
             f"{relative_name(file, root)} has records without {', '.join(missing)}; {', '.join(fields)} were expected. "
             "Is it the official file?"
         )
-    return [tuple(record[field] for field in fields) for record in records]
+    rows = []
+    for number, record in enumerate(records, start=1):
+        for field, convert in fields.items():
+            try:
+                record[field] = convert(record[field])
+            except (TypeError, ValueError) as error:
+                raise DatasetError(
+                    f"{relative_name(file, root)} has {record[field]!r} as {field} of record {number}: {error}. Is it the "
+                    "official file?"
+                ) from error
+        rows.append(tuple(record[field] for field in fields))
+    return rows
 
 
 def _as_list(value: Any) -> list[Any]:

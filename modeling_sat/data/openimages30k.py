@@ -34,7 +34,8 @@ def read_openimages30k(data_dir: str | Path | None, *, metadata_dir: str | None 
             f"openimages30k is read by wsolevaluation's list files, but {root} has no metadata/OpenImages; it holds "
             f"{contents(root)}. Copy them there, or pass metadata_dir."
         )
-    read = read_wsol_metadata("openimages30k", root, metadata, IMAGE_FOLDERS, _class_names(root, root / metadata))
+    lists = root / Path(metadata).expanduser()
+    read = read_wsol_metadata("openimages30k", root, metadata, IMAGE_FOLDERS, _class_names(root, lists))
     return Benchmark(read.class_names, read.splits, PUBLISHED_COUNTS)
 
 

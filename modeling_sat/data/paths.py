@@ -1,7 +1,7 @@
 """Finding a benchmark's files, and saying what is there instead."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from posixpath import normpath
 
 from .examples import DatasetError
@@ -86,7 +86,7 @@ def inside(root: Path, listed: str) -> Path | None:
     Back-slashes, which some lists have, separate folders as slashes do.
     """
     path = PurePosixPath(normpath(listed.replace("\\", "/")))
-    leads_out = path.is_absolute() or path.parts[:1] in ((), ("..",)) or path.parts[0].endswith(":")
+    leads_out = path.is_absolute() or path.parts[:1] in ((), ("..",)) or PureWindowsPath(path).drive
     return None if leads_out else root / path
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 from datasets.utils import tqdm
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 from PIL import Image
@@ -180,7 +181,7 @@ def _write_shard(file: Path, table: datasets.Dataset, split: str, settings: Prep
     stored = to_dataset(examples, class_names)
     if "mask" in table.features and "mask" not in stored.features:  # no image of this shard has one
         stored = stored.add_column("mask", [None] * len(stored), feature=datasets.Image(mode="L"))
-    stored.to_parquet(str(unfinished), batch_size=100)
+    pq.write_table(stored.data.table, unfinished, row_group_size=100)
     unfinished.rename(file)
 
 

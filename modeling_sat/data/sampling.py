@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import datasets
 
+from .checks import listed
 from .examples import DatasetError
 
 
@@ -49,12 +50,11 @@ def few_per_class(table: datasets.Dataset, k: int, seed: int = 0) -> datasets.Da
         raise DatasetError(f"images_per_class is {k}; at least 1 was expected.")
     names, ids = table.features["label"].names, table["image_id"][:]
     positions_by_label = _positions_by_label(labels_of(table))
-    few = [
-        f"{names[label]}: {len(positions)}" for label, positions in positions_by_label.items() if len(positions) < k
-    ]
+    counts = {name: len(positions_by_label[label]) for label, name in enumerate(names)}
+    few = [f"{name}: {count}" for name, count in counts.items() if count < k]
     if few:
         raise DatasetError(
-            f"images_per_class is {k}, but {len(few)} classes have fewer training images: {', '.join(few[:10])}. Lower it."
+            f"images_per_class is {k}, but there are fewer training images of some classes:\n{listed(few)}\nLower it."
         )
     ranked = (sorted(positions, key=lambda i: _rank(ids[i], seed)) for positions in positions_by_label.values())
     return table.select(sorted(position for positions in ranked for position in positions[:k]))
@@ -72,7 +72,7 @@ def with_classes(table: datasets.Dataset, classes: Sequence[str], name: str) -> 
             near = difflib.get_close_matches(wanted, names, n=1)
             raise DatasetError(
                 f"{name} has no class {wanted!r}. "
-                + (f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names[:8])}, …")
+                + (f"Did you mean {near[0]!r}?" if near else f"It has:\n{listed(names)}")
             )
     kept = [known for known in names if known in set(classes)]
     new_label = {names.index(known): label for label, known in enumerate(kept)}

@@ -6,14 +6,21 @@ from pathlib import Path
 from .checks import listed
 from .examples import Benchmark, DatasetError, Example, Split
 from .lists import image_paths, relative_name
-from .matlab import read_mat, require_fields
+from .matlab import read_mat, read_records
 from .paths import benchmark_root, first_existing, require
 from .wsol_metadata import read_wsol_metadata
 
 
 PUBLISHED_COUNTS = {"train": 8144, "test": 8041}
-BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
-TEST_LISTS = ("devkit/cars_test_annos_withlabels.mat", "cars_test_annos_withlabels.mat", "devkit/cars_test_annos.mat")
+FIELDS = {"bbox_x1": float, "bbox_y1": float, "bbox_x2": float, "bbox_y2": float, "class": int}
+LISTS = {
+    "train": ["devkit/cars_train_annos.mat"],
+    "test": [
+        "devkit/cars_test_annos_withlabels.mat",
+        "cars_test_annos_withlabels.mat",
+        "devkit/cars_test_annos.mat",
+    ],
+}
 
 
 def read_stanford_cars(data_dir: str | Path | None, *, metadata_dir: str | None = None) -> Benchmark:
@@ -38,52 +45,47 @@ def read_stanford_cars(data_dir: str | Path | None, *, metadata_dir: str | None 
         return read_wsol_metadata("stanford_cars", root, metadata_dir, (".", "car_ims"))
     base = benchmark_root("stanford_cars", data_dir)
     old = first_existing(base, ["cars_annos.mat", "stanford_cars/cars_annos.mat"])
-    root = old.parent if old else benchmark_root(
-        "stanford_cars", data_dir, marker="devkit/cars_meta.mat", folders=["stanford_cars"]
-    )  # fmt: skip
     if old:
-        records, class_names = read_mat(old, root, "annotations", "class_names")
-        rows = require_fields(records, ("relative_im_path", *BOX, "class", "test"), old, root)
+        root = old.parent
+        (class_names,) = read_mat(old, root, "class_names")
+        rows = read_records(old, root, "annotations", {"relative_im_path": str, **FIELDS, "test": bool})
         splits = {
-            name: partial(_split, root, old, ".", [row[:-1] for row in rows if bool(row[-1]) == is_test], class_names)
-            for name, is_test in (("train", False), ("test", True))
+            split: partial(_split, root, old, [row[:-1] for row in rows if row[-1] == is_test], class_names)
+            for split, is_test in (("train", False), ("test", True))
         }
     else:
+        root = benchmark_root("stanford_cars", base, marker="devkit/cars_meta.mat", folders=["stanford_cars"])
         (class_names,) = read_mat(root / "devkit/cars_meta.mat", root, "class_names")
-        splits = {
-            "train": partial(_read_list, root, ["devkit/cars_train_annos.mat"], "cars_train", class_names),
-            "test": partial(_read_list, root, TEST_LISTS, "cars_test", class_names),
-        }
+        splits = {split: partial(_read_list, root, split, class_names) for split in LISTS}
     return Benchmark([str(name) for name in class_names], splits, PUBLISHED_COUNTS, boxes_as_published=True)
 
 
-def _read_list(root: Path, lists: list[str], image_folder: str, class_names: list[str]) -> Split:
-    file = first_existing(root, lists) or require(root, lists[0], "stanford_cars")
+def _read_list(root: Path, split: str, class_names: list[str]) -> Split:
+    file = first_existing(root, LISTS[split]) or require(root, LISTS[split][0], "stanford_cars")
     (records,) = read_mat(file, root, "annotations")
-    if records and "class" not in records[0]:
+    if split == "test" and all("class" not in record for record in records):
         raise DatasetError(
-            f"{relative_name(file, root)} has no classes, as in the challenge; put cars_test_annos_withlabels.mat of "
-            f"the same source into {root / 'devkit'}."
+            f"{relative_name(file, root)} has no classes, as in the challenge; put cars_test_annos_withlabels.mat of the "
+            f"same source into {root / 'devkit'}."
         )
-    rows = require_fields(records, ("fname", *BOX, "class"), file, root)
-    folder = first_existing(root, [f"{image_folder}/{image_folder}", image_folder])
-    prefix = relative_name(folder, root) if folder else image_folder
-    split = _split(root, file, prefix, rows, class_names)
-    names = [f"{image_folder}/{fname}" for fname, *_ in rows]
-    return Split([Example(e.image, name, e.label, e.boxes) for e, name in zip(split.examples, names, strict=True)])
+    rows = read_records(file, root, "annotations", {"fname": str, **FIELDS})
+    folder = f"cars_{split}"
+    nested = (root / folder / folder).is_dir()
+    return _split(root / folder / (folder if nested else ""), file, rows, class_names, prefix=f"{folder}/")
 
 
-def _split(root: Path, file: Path, folder: str, rows: list[tuple], class_names: list[str]) -> Split:
-    unknown = sorted({int(row[-1]) for row in rows if not 1 <= row[-1] <= len(class_names)})
+def _split(folder: Path, file: Path, rows: list[tuple], class_names: list[str], prefix: str = "") -> Split:
+    """Of rows of a file name below `folder`, the edges of a box, and a class from 1 on."""
+    unknown = sorted({label for *_, label in rows if not 1 <= label <= len(class_names)})
     if unknown:
         raise DatasetError(
-            f"{relative_name(file, root)} has class numbers that are not 1 to {len(class_names)}:\n"
+            f"{file} has class numbers that are not 1 to {len(class_names)}:\n"
             f"{listed([str(number) for number in unknown])}\nIs it the official file?"
         )
-    paths = image_paths(root / folder, [str(name) for name, *_ in rows], file)
+    paths = image_paths(folder, [name for name, *_ in rows], file)
     return Split(
         [
-            Example(path, str(name).replace("\\", "/"), int(label) - 1, [tuple(map(float, box))])
+            Example(path, prefix + name.replace("\\", "/"), label - 1, [tuple(box)])
             for path, (name, *box, label) in zip(paths, rows, strict=True)
         ]
     )

@@ -57,16 +57,15 @@ def _rows(root: Path, file: Path) -> list[tuple[str, int]]:
 
 
 def _class_names(rows: list[tuple[str, int]], folder: Path) -> list[str]:
-    names: dict[int, set[str]] = {}
-    for image, label in rows:
-        names.setdefault(label, set()).add(image.split("/")[0])
-    several = [f"class {label + 1}: {', '.join(sorted(found))}" for label, found in names.items() if len(found) > 1]
-    if several or sorted(names) != list(range(len(names))):
+    """The folder of each class; classes and folders go one to one."""
+    pairs = sorted({(label, image.split("/")[0]) for image, label in rows})
+    labels, names = [label for label, _ in pairs], [name for _, name in pairs]
+    if labels != list(range(len(pairs))) or len(set(names)) < len(names):
         raise DatasetError(
             f"The class numbers of train_list.mat and test_list.mat in {folder} do not fit the folders of their images, "
-            f"one each from 1 on:\n{listed(several or [str(label + 1) for label in sorted(names)])}\nUnpack them again."
+            f"one each from 1 on:\n{listed([f'class {label + 1}: {name}' for label, name in pairs])}\nUnpack them again."
         )
-    return [names[label].pop() for label in range(len(names))]
+    return names
 
 
 def _read(root: Path, file: Path, rows: list[tuple[str, int]], split_name: str) -> Split:

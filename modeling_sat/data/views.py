@@ -23,6 +23,8 @@ class ReducedImage(datasets.Image):
     enough: tuple[int, int] = (0, 0)
 
     def decode_example(self, value: dict, token_per_repo_id: dict | None = None) -> Image.Image:
+        if value["bytes"] is None and "://" in value["path"]:  # within an archive or on a server
+            return super().decode_example(value, token_per_repo_id)
         with Image.open(value["path"] if value["bytes"] is None else BytesIO(value["bytes"])) as image:
             image.draft("RGB", self.enough)
             return to_upright_rgb(image)

@@ -10,8 +10,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from .examples import Benchmark, Box, DatasetError, Example, MissingSplitError, Split
-from .lists import image_paths, read_rows, relative_name, require_same_keys, unique, whole_number
+from .examples import Benchmark, Box, DatasetError, Example, Split
+from .lists import (
+    file_name,
+    image_paths,
+    positive_number,
+    read_rows,
+    relative_name,
+    require_same_keys,
+    unique,
+    whole_number,
+)
 from .masks import MaskFiles
 from .paths import contents, inside
 
@@ -47,7 +56,7 @@ def read_wsol_metadata(
         )
     if class_names is None:
         class_names = _class_names_of_folders(splits, root)
-    read = partial(_read_split, name, root, image_folders, class_names)
+    read = partial(read_split, name, root, image_folders, class_names)
     return Benchmark(
         class_names,
         {split: partial(read, lists) for split, lists in splits.items()},
@@ -62,8 +71,9 @@ def read_labels(lists: Path, root: Path) -> dict[str, int]:
         DatasetError: as `read_wsol_metadata`.
     """
     ids_file, labels_file = lists / "image_ids.txt", lists / "class_labels.txt"
-    if not labels_file.is_file():
-        raise DatasetError(f"{relative_name(lists, root)} has no class_labels.txt, but {contents(lists)}.")
+    for file in (ids_file, labels_file):
+        if not file.is_file():
+            raise DatasetError(f"{relative_name(lists, root)} has no {file.name}, but {contents(lists)}.")
     ids = unique(((image_id, None) for (image_id,) in read_rows(ids_file, root, {"path": str})), ids_file, root)
     rows = read_rows(labels_file, root, {"path": str, "label": whole_number}, ",")
     labels = unique(rows, labels_file, root)
@@ -83,11 +93,27 @@ def read_boxes(lists: Path, root: Path) -> dict[str, list[Box]]:
 def read_sizes(lists: Path, root: Path) -> dict[str, tuple[int, int]]:
     """Image id → (width, height), empty where there is no `image_sizes.txt`."""
     file = lists / "image_sizes.txt"
-    columns = {"path": str, "width": whole_number, "height": whole_number}
+    columns = {"path": str, "width": positive_number, "height": positive_number}
     return unique(read_rows(file, root, columns, ","), file, root) if file.is_file() else {}
 
 
-def _read_split(name: str, root: Path, image_folders: Sequence[str], class_names: list[str], lists: Path) -> Split:
+def read_split(
+    name: str,
+    root: Path,
+    image_folders: Sequence[str],
+    class_names: Sequence[str],
+    lists: Path,
+    *,
+    prefix: str = "",
+) -> Split:
+    """One split, whose list files lie in the folder `lists`.
+
+    Args:
+        prefix: what the listed paths begin with and `image_folders` already hold.
+
+    Raises:
+        DatasetError: as `read_wsol_metadata`.
+    """
     labels = read_labels(lists, root)
     out_of_range = sorted({label for label in labels.values() if not 0 <= label < len(class_names)})
     if out_of_range:
@@ -96,7 +122,8 @@ def _read_split(name: str, root: Path, image_folders: Sequence[str], class_names
             f"{len(class_names)} classes, 0 to {len(class_names) - 1}."
         )
     sizes, boxes, masks = read_sizes(lists, root), {}, {}
-    folder = _image_folder(root, image_folders, list(labels))
+    places = [image_id.removeprefix(prefix) for image_id in labels]
+    folder = _image_folder(root, image_folders, places)
     if (lists / "localization.txt").is_file():
         if _lists_masks(lists / "localization.txt"):
             masks = _read_masks(lists / "localization.txt", root, image_folders)
@@ -106,7 +133,7 @@ def _read_split(name: str, root: Path, image_folders: Sequence[str], class_names
         if found:
             ids_name = relative_name(lists / "image_ids.txt", root)
             require_same_keys({ids_name: labels, relative_name(lists / file, root): found})
-    paths = image_paths(folder, list(labels), lists / "image_ids.txt")
+    paths = image_paths(folder, places, lists / "image_ids.txt")
     return Split(
         [
             Example(
@@ -134,12 +161,12 @@ def _image_folder(root: Path, folders: Sequence[str], image_ids: list[str], most
 
 def _lists_masks(file: Path) -> bool:
     with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        return lines.readline().rstrip("\r\n,").lower().endswith(".png")
+        return lines.readline().rstrip(" \t\r\n,").lower().endswith(".png")
 
 
 def _read_masks(file: Path, root: Path, folders: Sequence[str]) -> dict[str, MaskFiles]:
     """Image id → files of its instances and of the ignored region, which stands on its first line."""
-    rows = read_rows(file, root, {"path": str, "mask": str, "ignored": str}, ",")
+    rows = read_rows(file, root, {"path": str, "mask": file_name, "ignored": str}, ",")
     names = [name for _, *both in rows for name in both if name]
     folder = _image_folder(root, folders, names)
     paths = dict(zip(names, image_paths(folder, names, file), strict=True))
@@ -154,9 +181,9 @@ def _read_masks(file: Path, root: Path, folders: Sequence[str]) -> dict[str, Mas
 def _class_names_of_folders(splits: dict[str, Path], root: Path) -> list[str]:
     lists = splits.get("train") or splits.get("validation") or splits["test"]
     names = {label: PurePosixPath(image_id).parent.name for image_id, label in read_labels(lists, root).items()}
-    if sorted(names) != list(range(len(names))):
-        raise MissingSplitError(
-            f"The labels of {relative_name(lists / 'class_labels.txt', root)} are not 0 to {len(names) - 1} without "
-            "gaps, so that not every class has an image to be named by."
+    if sorted(names) != list(range(len(names))) or len(set(names.values())) < len(names):
+        raise DatasetError(
+            f"The labels of {relative_name(lists / 'class_labels.txt', root)} are not 0 to {len(names) - 1}, each with "
+            "images in a folder of its own, by which the classes could be named."
         )
     return [names[label] for label in range(len(names))]

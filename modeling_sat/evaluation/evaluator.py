@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..localization_sat import View
+from ..localization_sat import View, same_shape
 from .pixels import check_mask
 from .protocols import get_protocol
 from .records import (
@@ -97,11 +97,12 @@ class LocalizationEvaluator:
                 protocols scale these numbers as they are and take the result as inclusive, as their code does with
                 the numbers of CUB's and ImageNet's files. None: no box metrics.
             sizes: B (height, width) of the original images; needed with `boxes` and `masks`.
-            masks: B uint8 (H, W) of the original size, 0 background, 1 object, 255 ignore; None where there is none.
+            masks: B uint8 (H, W), 0 background, 1 object, 255 ignore, of the original size or that one scaled; None
+                where there is none.
 
         Raises:
             ValueError: lists of different lengths, or an image (which is named) without boxes and mask, with boxes or
-                a map that the protocol rejects, with a mask of another size, or repeated with other ground truth.
+                a map that the protocol rejects, with a mask of another shape, or repeated with other ground truth.
         """
         count = len(image_ids)
         columns = {"localization_maps": localization_maps, "top5": top5, "labels": labels}
@@ -125,7 +126,9 @@ class LocalizationEvaluator:
         size = None if sizes is None else (int(sizes[0]), int(sizes[1]))
         ground_truth = mask = None
         if masks is not None:
-            mask = self.view.mask(check_mask(masks, size))
+            shape = np.shape(masks)
+            is_scaled = len(shape) == 2 and same_shape(shape, size)
+            mask = self.view.mask(check_mask(masks, shape if is_scaled else size))
         if boxes is not None and len(boxes):
             ground_truth = self.protocol.ground_truth(_check_boxes(boxes), size, self.view)
         elif boxes_expected and mask is None:

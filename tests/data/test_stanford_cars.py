@@ -133,13 +133,22 @@ def test_box_that_leaves_its_image_is_kept_as_published(older):
 
 
 @pytest.mark.parametrize("number", [0, 3, 300])
-def test_class_number_out_of_range(older, newer, number):
-    message = rf"has class numbers that are not 1 to 2:\n  - {number}\nIs it the official file\?"
-    write_mat(newer / "devkit/cars_train_annos.mat", [record(0, fname="00001.jpg", **{"class": number})])
-    (newer / "cars_annos.mat").rename(newer / "kept.mat")
-    refuses(newer, f"devkit/cars_train_annos.mat {message}", "train")
+def test_class_number_out_of_range(older, number):
     write_mat(older / "cars_annos.mat", [old_record(0), old_record(1, **{"class": number})], CLASS_NAMES)
-    refuses(older, f"cars_annos.mat {message}", "train")
+    refuses(
+        older, rf"cars_annos.mat has class numbers that are not 1 to 2:\n  - {number}\nIs it the official", "train"
+    )
+
+
+def test_class_number_of_the_newer_layout_out_of_range(newer):
+    write_mat(newer / TEST_LIST, [record(2, fname="00001.jpg", **{"class": 3})])
+    refuses(newer, f"{TEST_LIST} has class numbers that are not 1 to 2:\n  - 3\n", "test")
+
+
+@pytest.mark.parametrize("field", ["class", "bbox_x1"])
+def test_text_where_a_number_belongs(older, field):
+    write_mat(older / "cars_annos.mat", [old_record(0), old_record(1, **{field: "two"})], CLASS_NAMES)
+    refuses(older, f"cars_annos.mat has .*{field}", "train")
 
 
 def test_test_list_without_classes(newer):
@@ -184,11 +193,11 @@ def test_file_of_the_newer_layout_outside_its_folder(newer):
     refuses(newer, "names files outside .*cars_test, which are not read:\n  - ../cars_train/00001.jpg", "test")
 
 
-@pytest.mark.parametrize("length", [0, 100, 200, -40])
+@pytest.mark.parametrize("length", [0, 200, -40])
 def test_truncated_file(older, length):
     file = older / "cars_annos.mat"
     file.write_bytes(file.read_bytes()[:length])
-    refuses(older, "cars_annos.mat cannot be read as a MATLAB file|cars_annos.mat has no variable")
+    refuses(older, "cars_annos.mat cannot be read as a MATLAB file")
 
 
 def test_file_without_the_variable(newer):

@@ -83,7 +83,7 @@ def test_missing_annotation(dogs, caplog):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("<annotation><filename>%s</filename></annotation>", "it has no objects"),
+        ("<annotation><filename>x</filename></annotation>", "it has no objects"),
         ("<other/>", "it has no objects"),
         ("", "Pascal VOC objects were expected"),
         ("<annotation><object><name>dog</name></object></annotation>", "'bndbox' is missing"),
@@ -98,10 +98,10 @@ def test_impossible_annotations(dogs, content, message):
 @pytest.mark.parametrize(
     ("names", "labels", "message"),
     [
-        (TRAIN, [1, 1], f"class 1: {CHIHUAHUA}, {HOUND}"),
-        (TRAIN, [0, 1], "  - 0\n  - 1\n"),
-        (TRAIN, [1, 3], "  - 1\n  - 3\n"),
-        ([TRAIN[0], f"{CHIHUAHUA}/n02085620_8.jpg"], [1, 2], CHIHUAHUA),
+        (TRAIN, [1, 1], f"class 1: {CHIHUAHUA}\n  - class 1: {HOUND}"),
+        (TRAIN, [0, 1], "  - class 0: .*\n  - class 1: "),
+        (TRAIN, [1, 3], "  - class 1: .*\n  - class 3: "),
+        ([TRAIN[0], TEST[0]], [1, 2], CHIHUAHUA),
     ],
 )
 def test_labels_that_do_not_fit_the_folders(dogs, names, labels, message):

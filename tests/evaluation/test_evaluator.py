@@ -221,9 +221,15 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"'bird': the ground-truth box .* is inverted"):
             self.update("wsolevaluation", boxes=inverted)
 
-    def test_mask_of_another_size(self):
-        with pytest.raises(ValueError, match=r"'bird': the mask has shape \(4, 4\)"):
-            self.update(masks=np.zeros((4, 4)))
+    def test_mask_of_another_shape(self):
+        with pytest.raises(ValueError, match=r"'bird': the mask has shape \(4, 9\)"):
+            self.update(masks=np.zeros((4, 9)))
+
+    def test_mask_of_another_resolution(self):
+        mask = np.zeros(SIZE)
+        mask[: SIZE[0] // 2] = 1
+        small, large = (self.update(masks=mask.repeat(n, 0).repeat(n, 1)).compute(None) for n in (1, 2))
+        assert small == large
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, 0.3])
     def test_map_without_range_is_the_whole_view_under_sat(self, value):

@@ -184,3 +184,42 @@ def test_evaluating_on_other_classes_is_refused(trained, tmp_path):
     finished = run("evaluate.py", "--model", trained, *options, "--output_dir", tmp_path)
     assert finished.returncode == 1
     assert "error: The checkpoint has 8 classes" in finished.stderr
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    options = ["--dataset", "shapes", "--dataset_options", TINY[3], "--output_dir", folder]
+    finished = run("prepare_dataset.py", *options)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert "train 48, validation 16, test 16" in finished.stdout
+    return folder
+
+
+@pytest.mark.parametrize("options", [[], ["--dataset_options", '{"streaming": true}']])
+def test_training_on_parquet_files(prepared, tmp_path, options):
+    arguments = [*TINY[4:], "--dataset", prepared, "--max_steps", "3", "--output_dir", tmp_path, *options]
+    finished = run("train.py", *arguments)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert (tmp_path / "model.safetensors").is_file()
+    assert ("Streamed validation images are not used" in finished.stderr) == bool(options)
+
+
+def test_a_stream_needs_an_end(prepared, tmp_path):
+    options = ["--dataset_options", '{"streaming": true}', "--output_dir", tmp_path]
+    finished = run("train.py", *TINY[4:], "--dataset", prepared, *options)
+    assert finished.returncode == 1
+    assert "error: With streaming the number of training images is not known; set max_steps" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_few_images_of_a_few_classes(tmp_path):
+    few = ["--classes", "checks", "dots", "--images_per_class", "2", "--num_train_epochs", "1"]
+    finished = run("train.py", *TINY, *few, "--output_dir", tmp_path / "run")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert json.loads((tmp_path / "run/config.json").read_text())["id2label"] == {"0": "checks", "1": "dots"}
+    assert json.loads((tmp_path / "run/trainer_state.json").read_text())["max_steps"] == 1
+    options = ["--dataset", "shapes", "--dataset_options", TINY[3], "--output_dir", tmp_path / "evaluation"]
+    evaluated = run("evaluate.py", "--model", tmp_path / "run", *options, "--classes", "checks", "dots")
+    assert evaluated.returncode == 0, evaluated.stderr[-3000:]
+    assert json.loads((tmp_path / "evaluation/metrics.json").read_text())["num_images"] == 4

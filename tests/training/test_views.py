@@ -1,3 +1,4 @@
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -68,3 +69,43 @@ def test_ten_crops():
     corners = crops[0, :, 0, 0, 0].tolist()
     # top left, top right, bottom left, bottom right, centre (1, 1); then the mirror image, columns 4..0
     assert corners == [0, 2, 20, 22, 11, 4, 2, 24, 22, 13]
+
+
+def test_pixels_are_what_the_processor_makes_of_them():
+    processor = SATImageProcessor()
+    view = TrainingView(processor, resize=(12, 12), crop=(8, 8))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 30, 3), dtype=np.uint8)
+    images = [Image.fromarray(image) for image in pixels]
+    torch.manual_seed(0)
+    batch = view({"image": images, "label": [0, 1, 2, 3]})["pixel_values"]
+    torch.manual_seed(0)
+    expected = processor([view.augment(image) for image in images], do_resize=False, return_tensors="pt")
+    assert torch.equal(batch, expected["pixel_values"])
+
+
+class TestReducedDecoding:
+    @pytest.fixture
+    def photograph(self, tmp_path):
+        """Smooth, so that it survives JPEG."""
+        rows, columns = np.mgrid[:800, :1200]
+        waves = [127 + 100 * np.sin(rows / 40), 127 + 100 * np.cos(columns / 70), (rows + columns) / 10]
+        path = tmp_path / "photograph.jpg"
+        Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8)).save(path, quality=95)
+        return path
+
+    def dataset(self, path) -> datasets.Dataset:
+        columns = {"image": [{"path": str(path), "bytes": None}], "label": [3]}
+        features = datasets.Features(image=datasets.Image(mode="RGB"), label=datasets.Value("int64"))
+        return datasets.Dataset.from_dict(columns, features=features)
+
+    def test_large_photographs_differ_by_rounding(self, photograph):
+        view = TrainingView(PROCESSOR, resize=(32, 32), crop=(32, 32), horizontal_flip=0)
+        dataset = self.dataset(photograph)
+        reduced = view.of(dataset).with_format(None)[0]["image"]
+        assert reduced.size == (150, 100)
+        whole = view(dataset[:])["pixel_values"] * 255
+        assert (view.of(dataset)[0]["pixel_values"] * 255 - whole).abs().max() <= 2
+
+    def test_smaller_ones_are_decoded_whole(self, photograph):
+        view = TrainingView(PROCESSOR, resize=(256, 256), crop=(224, 224))
+        assert view.of(self.dataset(photograph)).with_format(None)[0]["image"].size == (1200, 800)
