@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..localization_sat import View, same_shape
-from .pixels import check_mask
+from .pixels import check_mask, pixel_bin_edges
 from .protocols import get_protocol
 from .records import (
     IOU_THRESHOLDS,
@@ -15,6 +15,7 @@ from .records import (
     class_is_in_top,
     classification_metrics,
     make_record,
+    peak_iou_bin,
     pooled_pixel_metrics,
     sweep_iou,
 )
@@ -177,14 +178,19 @@ class LocalizationEvaluator:
             )
 
     def select_threshold(self) -> float:
-        """The threshold of the sweep with the best GT-known Loc.
+        """The threshold of the sweep with the best GT-known Loc or, of images with masks alone, with the peak pIoU.
 
         Neighbouring thresholds often tie. The longest run of best thresholds is taken (the first of equal runs), and
         its middle (the lower of two), the value with most room for change on both sides.
 
         Raises:
-            ValueError: no records, or an image without ground-truth boxes.
+            ValueError: no records, or an image without ground-truth boxes among others with them.
         """
+        self._require_records()
+        if not self._on_all("ground_truth", "ground-truth boxes") and any(
+            record["foreground"] is not None for record in self.records
+        ):
+            return float(pixel_bin_edges(self.pixel_thresholds)[peak_iou_bin(self.records)])
         self._require_boxes()
         accuracy = box_accuracy_curves(self._records.values(), self.thresholds.size)[0][IOU_THRESHOLDS.index(0.5)]
         edges = np.diff(np.concatenate([[0], accuracy == accuracy.max(), [0]]))

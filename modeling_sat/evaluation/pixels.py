@@ -75,5 +75,11 @@ def pixel_metrics(foreground: np.ndarray, background: np.ndarray) -> dict[str, f
     recall = true / positives
     return {
         "pxap": float((precision * np.diff(recall, prepend=0.0)).sum()),
-        "piou": float((true / (false + positives)).max()),
+        "piou": float(iou_over_thresholds(foreground, background).max()),
     }
+
+
+def iou_over_thresholds(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """TP / (TP + FP + FN) over pooled pixels: float64 (K,), for each edge as the threshold."""
+    true, false = (histogram[::-1].cumsum()[::-1].astype(np.float64) for histogram in (foreground, background))
+    return true / (false + foreground.sum())

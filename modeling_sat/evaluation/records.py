@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from .boxes import box_iou
-from .pixels import pixel_bin_edges, pixel_metrics, score_histograms
+from .pixels import iou_over_thresholds, pixel_bin_edges, pixel_metrics, score_histograms
 from .protocols import Protocol
 
 
@@ -140,12 +140,17 @@ def class_is_in_top(record: LocalizationRecord, k: int) -> bool:
 
 def pooled_pixel_metrics(records: Iterable[LocalizationRecord]) -> dict[str, float]:
     """`pxap` and `piou`, fractions, over the pixels of all images that have a mask."""
-    pooled = [0, 0]
-    for record in records:
-        if record["foreground"] is not None:
-            pooled[0] = pooled[0] + record["foreground"].astype(np.int64)
-            pooled[1] = pooled[1] + record["background"].astype(np.int64)
-    return pixel_metrics(*pooled)
+    return pixel_metrics(*_pooled_histograms(records))
+
+
+def peak_iou_bin(records: Iterable[LocalizationRecord]) -> int:
+    """The first of `pixel_bin_edges` from which on pixels count as object for the pooled IoU to be highest."""
+    return int(iou_over_thresholds(*_pooled_histograms(records)).argmax())
+
+
+def _pooled_histograms(records: Iterable[LocalizationRecord]) -> tuple[np.ndarray, np.ndarray]:
+    with_mask = [record for record in records if record["foreground"] is not None]
+    return tuple(sum(record[kind].astype(np.int64) for record in with_mask) for kind in ("foreground", "background"))
 
 
 def _preview(view_map: np.ndarray) -> np.ndarray:

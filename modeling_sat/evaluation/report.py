@@ -17,7 +17,8 @@ from .figures import draw_figures
 from .storage import load_records
 
 
-METRICS_FILE, RECORDS_FILE, WORST_FILE = "metrics.json", "records.parquet", "worst.jpg"
+METRICS_FILE, RECORDS_FILE = "metrics.json", "records.parquet"
+WORST_FILE, PREDICTIONS_FILE = "worst.jpg", "predictions.png"
 """What scripts/evaluate.py writes and a report reads."""
 
 METRIC_NAMES = {
@@ -76,7 +77,7 @@ class EvaluatedRun:
         """Reads a folder; `name` is the folder's own by default.
 
         Raises:
-            ValueError: it is no folder of an evaluation, or one without boxes, which a report is about.
+            ValueError: it is no folder of an evaluation, or one without boxes and masks, which a report is about.
         """
         folder = Path(folder)
         if not (folder / METRICS_FILE).is_file() or not (folder / RECORDS_FILE).is_file():
@@ -86,8 +87,12 @@ class EvaluatedRun:
             )
         result = json.loads((folder / METRICS_FILE).read_text())
         if result["threshold"] is None:
-            raise ValueError(f"{folder} was evaluated on images without boxes; a report needs boxes.")
+            raise ValueError(f"{folder} was evaluated on images without boxes and masks; a report needs either.")
         return cls(name or folder.name, folder, result, load_records(folder / RECORDS_FILE))
+
+    @property
+    def has_boxes(self) -> bool:
+        return bool(self.result.get("constant_box_baselines"))
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -104,9 +109,10 @@ def write_report(runs: Sequence[EvaluatedRun], output_dir: str | Path) -> None:
     _check_comparable(runs)
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    results = {run.name: (run.evaluator, run.result["threshold"]) for run in runs}
-    for name, figure in draw_figures(results, _constant_boxes(runs)).items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+    if runs[0].has_boxes:
+        results = {run.name: (run.evaluator, run.result["threshold"]) for run in runs}
+        for name, figure in draw_figures(results, _constant_boxes(runs)).items():
+            figure.savefig(folder / f"{name}.png", dpi=150)
     sheets = {run.name: _copy_sheet(run, folder, only=len(runs) == 1) for run in runs}
     text = _markdown(runs, {name: sheet for name, sheet in sheets.items() if sheet})
     (folder / "report.md").write_text(text)
@@ -169,10 +175,11 @@ def _constant_boxes(runs: Sequence[EvaluatedRun]) -> dict[str, float]:
 
 
 def _copy_sheet(run: EvaluatedRun, folder: Path, only: bool) -> str | None:
-    source = run.folder / WORST_FILE
+    source = run.folder / (WORST_FILE if run.has_boxes else PREDICTIONS_FILE)
     if not source.is_file():
         return None
-    target = folder / (WORST_FILE if only else f"worst-{re.sub('[^A-Za-z0-9_.-]', '_', run.name)}.jpg")
+    name = re.sub("[^A-Za-z0-9_.-]", "_", run.name)
+    target = folder / (source.name if only else f"{source.stem}-{name}{source.suffix}")
     if target.resolve() != source.resolve():
         shutil.copyfile(source, target)
     return target.name
@@ -194,7 +201,12 @@ def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
             "**A threshold was chosen on the very images it is measured on**, as published results often are; it "
             "flatters that result."
         )
-    parts += ["## Metrics", _metrics_table(runs), "## Where boxes lie"]
+    parts += ["## Metrics", _metrics_table(runs)]
+    if not runs[0].has_boxes:
+        for name, sheet in sheets.items():
+            parts += [f"## Predictions of {name}", f"![predictions of {name}]({sheet})"]
+        return "\n\n".join(parts) + "\n"
+    parts.append("## Where boxes lie")
     for name in ("iou_distribution", "iou_by_size", "accuracy_over_thresholds"):
         parts += [CAPTIONS[name], f"![{name.replace('_', ' ')}]({name}.png)"]
     parts += ["## Why images fail", CAPTIONS["errors_by_cause"], "![errors by cause](errors_by_cause.png)"]
@@ -211,17 +223,20 @@ def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
 def _metrics_table(runs: Sequence[EvaluatedRun]) -> str:
     """Metrics of each run, and in two more columns what looks at nothing: constant boxes, and maps for the pixels."""
     result = runs[0].result
-    constants = [{"gt_known_loc": value} for value in result["constant_box_baselines"].values()]
-    maps = result.get("constant_map_baselines")
-    if maps:
-        constants = [box | maps[key] for box, key in zip(constants, CONSTANT_MAP_NAMES)]
-    header = ["whole image", "centred box and Gaussian" if maps else "best centred box"]
+    boxes, maps = result.get("constant_box_baselines") or {}, result.get("constant_map_baselines") or {}
+    constants, header = [], []
+    for box, map_name in zip(CONSTANT_NAMES, CONSTANT_MAP_NAMES, strict=True):
+        constants.append(({"gt_known_loc": boxes[box]} if boxes else {}) | maps.get(map_name, {}))
+        names = [CONSTANT_NAMES[box]] * bool(boxes) + [CONSTANT_MAP_NAMES[map_name]] * bool(maps)
+        header.append(" and ".join(names))
     columns = [run.result["metrics"] for run in runs] + constants
     rows = [
         [name, *(_percent(column.get(key)) for column in columns)]
         for key, name in METRIC_NAMES.items()
         if any(key in run.result["metrics"] for run in runs)
     ]
+    if not boxes:
+        return _table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)
     medians = [median_of_correct(run.evaluator.iou(run.result["threshold"])) for run in runs]
     rows.append(["median IoU of the correct", *map(_percent, medians), "", ""])
     return _table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)

@@ -23,9 +23,9 @@ from ..evaluation import (
     save_records,
 )
 from ..evaluation.analysis import count_causes, error_causes, median_of_correct
-from ..evaluation.report import METRICS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
+from ..evaluation.report import METRICS_FILE, PREDICTIONS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
 from .checkpoint import load_checkpoint
-from .localize import default_map, evaluate_localization, evaluation_view, has_boxes, with_boxes
+from .localize import default_map, evaluate_localization, evaluation_view, has_boxes, has_masks, with_boxes
 from .sheets import draw_predictions, draw_worst
 from .threads import use_idle_cores
 
@@ -82,7 +82,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     """Evaluates and, on the main process, writes `metrics.json`, `records.parquet`, pictures and a report.
 
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
-    the validation split, where it has boxes; the one saved in the checkpoint. One chosen on validation images is saved
+    the validation split, where it has boxes or masks; the one saved in the checkpoint. One chosen on validation images is saved
     into the processor of a checkpoint folder if it is that of `post_process_localization`: protocol `sat`, and the view
     that the processor shows. Of another view it would be the wrong one: maps of a crop have another range.
 
@@ -130,7 +130,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         "threshold": None,
         "threshold_source": None,
     }
-    if has_boxes(dataset):
+    if has_boxes(dataset) or has_masks(dataset):
         # The validation split also chooses the centred box, so the two constants are as honest as the threshold.
         chosen_on = evaluated if validation is None else run(validation, "Choosing the threshold")
         if fixed is not None:
@@ -139,11 +139,12 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
             result |= {"threshold": evaluated.select_threshold(), "threshold_source": "test"}
         else:
             result |= {"threshold": chosen_on.select_threshold(), "threshold_source": "validation"}
+    if has_boxes(dataset):
         constants = ConstantBoxes(view, settings.protocol).fit(chosen_on.records)
         result["constant_box_baselines"] = constants.score(evaluated.records)
         result["errors"] = count_causes(error_causes(evaluated, result["threshold"]))
         result["median_iou_of_correct"] = median_of_correct(evaluated.iou(result["threshold"]))
-    result["metrics"] = evaluated.compute(result["threshold"])
+    result["metrics"] = evaluated.compute(result["threshold"] if has_boxes(dataset) else None)
     if accelerator.is_main_process:
         if "pxap" in result["metrics"]:
             result["constant_map_baselines"] = score_constant_maps(dataset, validation, view)
@@ -190,9 +191,10 @@ def write_results(
 ) -> None:
     (folder / METRICS_FILE).write_text(json.dumps(result, indent=2) + "\n")
     save_records(evaluated, folder / RECORDS_FILE)
-    draw_predictions(model, processor, dataset).save(folder / "predictions.png")
-    if result["threshold"] is not None:
+    draw_predictions(model, processor, dataset).save(folder / PREDICTIONS_FILE)
+    if has_boxes(dataset):
         draw_worst(evaluated, result["threshold"], dataset).save(folder / WORST_FILE, quality=90)
+    if result["threshold"] is not None:
         write_report([EvaluatedRun(Path(result["model"]).name, folder, result, evaluated)], folder)
 
 
@@ -218,20 +220,18 @@ def read_split(settings: EvaluationSettings, split: str) -> Dataset:
 
 
 def read_validation(settings: EvaluationSettings) -> Dataset | None:
-    """The dataset's validation split or one held out of train, if it has boxes to choose a threshold by."""
+    """The dataset's validation split or one held out of train, if it has boxes or masks to choose a threshold by."""
     try:
         validation = read_split(settings, "validation")
     except MissingSplitError as error:
         warnings.warn(f"No images to choose a threshold on: {error} The checkpoint's own is used.", stacklevel=2)
         return None
-    if not has_boxes(validation):
-        warnings.warn("The validation images have no boxes; the checkpoint's own threshold is used.", stacklevel=2)
+    if not has_boxes(validation) and not has_masks(validation):
+        warnings.warn(
+            "The validation images have neither boxes nor masks; the checkpoint's own threshold is used.", stacklevel=2
+        )
         return None
     return with_boxes(validation)
-
-
-def has_masks(dataset: Dataset) -> bool:
-    return "mask" in dataset.features and any(mask is not None for mask in dataset["mask"])
 
 
 def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:

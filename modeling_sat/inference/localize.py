@@ -53,6 +53,10 @@ def has_boxes(dataset: Dataset) -> bool:
     return any(len(boxes) for boxes in dataset["boxes"])
 
 
+def has_masks(dataset: Dataset) -> bool:
+    return "mask" in dataset.features and any(mask is not None for mask in dataset["mask"])
+
+
 def with_boxes(dataset: Dataset) -> Dataset:
     """The images that have a ground-truth box if any has; a warning says how many have none."""
     annotated = [index for index, boxes in enumerate(dataset["boxes"]) if len(boxes)]

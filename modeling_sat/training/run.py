@@ -19,7 +19,7 @@ from ..data import MissingSplitError, load_wsol_dataset
 from ..data.views import TrainingView
 from ..evaluation import LocalizationEvaluator, View
 from ..image_processing_sat import SATImageProcessor
-from ..inference.localize import evaluate_localization, has_boxes, with_boxes
+from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.threads import use_idle_cores
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .trainer import SATTrainer
@@ -175,7 +175,7 @@ def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def calibrate(trainer: SATTrainer, processor: SATImageProcessor, validation: Dataset) -> None:
     """Chooses the processor's localization threshold on validation images, seen whole as users will show them."""
     validation = with_boxes(validation)
-    if not has_boxes(validation):
+    if not has_boxes(validation) and not has_masks(validation):
         return
     view = View(resize=(processor.size.height, processor.size.width), crop=None)
     evaluator = LocalizationEvaluator("sat", view)

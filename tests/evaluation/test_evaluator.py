@@ -123,6 +123,15 @@ class TestThreshold:
             == 0.2
         )
 
+    def test_selection_by_masks_takes_the_peak_of_the_pooled_iou(self):
+        mask = np.zeros(SIZE, np.uint8)
+        mask[:5, :5] = 1
+        localization_map = square_map(0, 0, 6, 6, inside=0.4)
+        localization_map[:5, :5] = 1
+        evaluator = evaluator_with([localization_map], None, masks=[mask])
+        assert evaluator.select_threshold() == 0.5
+        assert evaluator.compute(None)["piou"] == 1
+
     def test_threshold_outside_the_sweep(self):
         evaluator = evaluator_with([square_map(0, 0, 4, 4)], [np.array([[0, 0, 5, 5]])])
         with pytest.raises(ValueError, match=r"threshold 0.4 is not in the sweep .* nearest is 0.5"):
@@ -253,9 +262,9 @@ class TestBadInput:
             with pytest.raises(ValueError, match="no image to evaluate"):
                 call()
 
-    def test_threshold_without_boxes(self):
+    def test_threshold_without_boxes_and_masks(self):
         with pytest.raises(ValueError, match="No image has a ground-truth box"):
-            self.update(boxes=None, masks=np.ones(SIZE)).select_threshold()
+            self.update(boxes=None).select_threshold()
 
     def test_ground_truth_on_some_images_only(self):
         evaluator = self.update()

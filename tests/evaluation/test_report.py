@@ -9,7 +9,9 @@ from modeling_sat.evaluation import LocalizationEvaluator, View, save_records
 from modeling_sat.evaluation.report import EvaluatedRun, as_table, write_report
 
 
-def evaluated(folder, seed=0, protocol="sat", count=12, threshold_source="validation", masks=True, **changes):
+def evaluated(
+    folder, seed=0, protocol="sat", count=12, threshold_source="validation", masks=True, boxes=True, **changes
+):
     """A folder as scripts/evaluate.py writes it."""
     folder.mkdir()
     rng = np.random.default_rng(seed)
@@ -19,7 +21,7 @@ def evaluated(folder, seed=0, protocol="sat", count=12, threshold_source="valida
         rng.random((count, 4, 4), np.float32),
         rng.integers(0, 3, (count, 5)),
         np.zeros(count, int),
-        [np.array([[4, 4, 20, 24.0]])] * count,
+        [np.array([[4, 4, 20, 24.0]])] * count if boxes else None,
         [(32, 32)] * count,
         [np.pad(np.ones((16, 16), np.uint8), 8)] * count if masks else None,
     )
@@ -32,7 +34,7 @@ def evaluated(folder, seed=0, protocol="sat", count=12, threshold_source="valida
         "constant_box_baselines": {"whole_image": 0.25, "center": 0.5},
         "constant_map_baselines": {"uniform": {"pxap": 0.3, "piou": 0.3},
                                    "gaussian": {"pxap": 0.6, "piou": 0.4, "sigma": 0.2}},
-        "metrics": evaluator.compute(threshold),
+        "metrics": evaluator.compute(threshold if boxes else None),
     } | changes  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(result))
     Image.new("RGB", (64, 64)).save(folder / "worst.jpg")
@@ -43,7 +45,7 @@ def test_two_checkpoints_side_by_side(tmp_path):
     runs = [EvaluatedRun.load(evaluated(tmp_path / name, seed), name.upper()) for seed, name in enumerate("ab")]
     write_report(runs, tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "| A | B | constant: whole image |" in text
+    assert "| A | B | constant: whole image and uniform map | constant: best centred box and" in text
     gt_known = [f"{100 * run.result['metrics']['gt_known_loc']:.2f}" for run in runs]
     assert f"| GT-known Loc | {gt_known[0]} | {gt_known[1]} | 25.00 | 50.00 |" in text
     assert "protocol sat, whole image at 32×32" in text and "chosen on | validation" in text
@@ -65,6 +67,15 @@ def test_without_masks(protocol, tmp_path):
     run = evaluated(tmp_path / "run", protocol=protocol, masks=False, constant_map_baselines=None)
     write_report([EvaluatedRun.load(run)], tmp_path / "report")
     assert "PxAP" not in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_masks_alone(tmp_path):
+    run = EvaluatedRun.load(evaluated(tmp_path / "run", boxes=False, constant_box_baselines=None))
+    Image.new("RGB", (90, 90)).save(run.folder / "predictions.png")
+    write_report([run], tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| PxAP |" in text and "constant: uniform map" in text and "GT-known" not in text
+    assert re.findall(r"\]\((\S+)\)", text) == ["predictions.png"]
 
 
 def test_a_threshold_chosen_on_the_test_images_is_said_aloud(tmp_path):
