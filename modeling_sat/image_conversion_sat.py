@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 
 def read_image(image: "str | Path | Image.Image", timeout: float | None = None) -> Image.Image:
@@ -35,7 +35,7 @@ def _download(url: str, timeout: float | None) -> BytesIO:
         return BytesIO(response.read())
 
 
-def to_upright_rgb(image: Image.Image) -> Image.Image:
+def to_upright_rgb(image: Image.Image, copy: bool = True) -> Image.Image:
     """Turns an image of any mode into an upright image of mode RGB.
 
     - The EXIF orientation is applied.
@@ -48,19 +48,24 @@ def to_upright_rgb(image: Image.Image) -> Image.Image:
 
     Args:
         image: any Pillow image, loaded or not.
+        copy: give a new image even where `image` itself is upright and of mode RGB.
 
     Returns:
-        A new image of mode RGB; its size is that of the upright image.
+        A loaded image of mode RGB; its size is that of the upright image.
 
     Raises:
         OSError: the file behind `image` is truncated or damaged.
     """
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if has_more_than_8_bits(image):
         image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode == "RGB" and not copy:
+        image.load()
+        return image
     return image.convert("RGB")
 
 

@@ -123,7 +123,7 @@ def load_wsol_dataset(
             raise MissingSplitError(_missing_split(name, split_name, available))
 
     def read(official: str) -> datasets.Dataset:
-        request = f"{name} {data_dir} {official} {sorted(reader_options.items())} {on_bad_image} {allow_partial}"
+        request = f"{name} {data_dir and Path(data_dir).absolute()} {official} {sorted(reader_options.items())} {on_bad_image} {allow_partial}"
         table = _read_split(benchmark, official, name, request, on_bad_image, allow_partial)
         if isinstance(table, datasets.IterableDataset):
             return table

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+import cv2
 import datasets
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class ReducedImage(datasets.Image):
             return super().decode_example(value, token_per_repo_id)
         with Image.open(value["path"] if value["bytes"] is None else BytesIO(value["bytes"])) as image:
             image.draft("RGB", self.enough)
-            return to_upright_rgb(image)
+            return to_upright_rgb(image, copy=False)
 
 
 class TrainingView:
@@ -84,9 +85,9 @@ class TrainingView:
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
         views = np.empty((len(batch["image"]), 3, *self.crop), dtype=np.float32)
         for view, image in zip(views, batch["image"], strict=True):
-            pixels = np.asarray(self.augment(image))
-            for channel in range(3):
-                np.take(self.channel_values[channel], pixels[..., channel], out=view[channel], mode="clip")
+            channels = cv2.split(np.asarray(self.augment(image)))
+            for channel, values, target in zip(channels, self.channel_values, view, strict=True):
+                cv2.LUT(channel, values, dst=target)
         return {"pixel_values": torch.from_numpy(views), "labels": torch.tensor(batch["label"])}
 
     def augment(self, image: Image.Image) -> Image.Image:

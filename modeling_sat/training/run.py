@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset, DatasetDict, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch.utils.data import default_collate
 from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
@@ -169,7 +170,7 @@ def build_processor(model: str | None, image_size: tuple[int, int]) -> SATImageP
 
 
 def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {name: torch.stack([row[name] for row in rows]) for name in ("pixel_values", "labels")}
+    return default_collate([{name: row[name] for name in ("pixel_values", "labels")} for row in rows])
 
 
 def calibrate(trainer: SATTrainer, processor: SATImageProcessor, validation: Dataset) -> None:
