@@ -56,10 +56,11 @@ def read_imagenet(
         DatasetError: the layout is another one, classes are missing, or a list has an unknown class or unreadable line.
     """
     root = benchmark_root("imagenet", data_dir)
-    if metadata_dir is not None:
-        return read_wsol_metadata("imagenet", root, metadata_dir, IMAGE_FOLDERS)
-    folder = _image_folder(root)
     synsets = _synsets(root)
+    if metadata_dir is not None:
+        class_names = distinct_names({wnid: synsets[wnid] for wnid in sorted(synsets)})
+        return read_wsol_metadata("imagenet", root, metadata_dir, IMAGE_FOLDERS, class_names or None)
+    folder = _image_folder(root)
     wnids = _class_folders(folder / "train") or sorted(synsets) or _class_folders(folder / "val")
     if not wnids:
         raise DatasetError(

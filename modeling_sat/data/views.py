@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ..image_conversion_sat import to_upright_rgb
+from .examples import DatasetError
 
 
 @dataclass
@@ -26,9 +27,12 @@ class ReducedImage(datasets.Image):
     def decode_example(self, value: dict, token_per_repo_id: dict | None = None) -> Image.Image:
         if value["bytes"] is None and "://" in value["path"]:  # within an archive or on a server
             return super().decode_example(value, token_per_repo_id)
-        with Image.open(value["path"] if value["bytes"] is None else BytesIO(value["bytes"])) as image:
-            image.draft("RGB", self.enough)
-            return to_upright_rgb(image, copy=False)
+        try:
+            with Image.open(value["path"] if value["bytes"] is None else BytesIO(value["bytes"])) as image:
+                image.draft("RGB", self.enough)
+                return to_upright_rgb(image, copy=False)
+        except Exception as error:  # each of Pillow's decoders fails in its own way
+            raise DatasetError(f"{value['path']} cannot be decoded ({error}). Repair or remove it.") from error
 
 
 class TrainingView:

@@ -142,3 +142,16 @@ def test_labels_with_gaps(lists):
 def test_two_labels_of_one_folder(lists):
     write_lines(lists / "train/class_labels.txt", "1.hen/a.jpg,0", "1.hen/b.jpg,1", "2.owl/a.jpg,2")
     refuses(lists, "class_labels.txt")
+
+
+def test_real(real_data):
+    folder = real_data / "imagenet-one-per-class"
+    splits = load_wsol_dataset("imagenet", folder, allow_partial=True)
+    assert {name: len(table) for name, table in splits.items()} == {"train": 1000, "test": 300}
+    assert splits["train"].features["label"].names[:2] == ["tench, Tinca tinca", "goldfish, Carassius auratus"]
+    test = splits["test"].with_format("numpy", columns=["boxes"])
+    assert sum(len(row["boxes"]) for row in test) == 463
+    assert all((row["boxes"] >= 0).all() and (row["boxes"] <= 227).all() for row in test)
+    listed = load_wsol_dataset("imagenet", folder, "validation", metadata_dir="metadata/ILSVRC")
+    assert listed["image_id"][:] == splits["test"]["image_id"][:]
+    assert listed["boxes"][:] == splits["test"]["boxes"][:]

@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from modeling_sat import SATImageProcessor
+from modeling_sat.data import DatasetError
 from modeling_sat.data.views import TrainingView, ten_crops
 
 
@@ -109,3 +110,9 @@ class TestReducedDecoding:
     def test_smaller_ones_are_decoded_whole(self, photograph):
         view = TrainingView(PROCESSOR, resize=(256, 256), crop=(224, 224))
         assert view.of(self.dataset(photograph)).with_format(None)[0]["image"].size == (1200, 800)
+
+    def test_what_cannot_be_decoded_is_named(self, photograph):
+        photograph.write_bytes(photograph.read_bytes()[:5000])
+        view = TrainingView(PROCESSOR, resize=(32, 32), crop=(32, 32))
+        with pytest.raises(DatasetError, match=r"photograph.jpg cannot be decoded .*Repair or remove it"):
+            view.of(self.dataset(photograph))[0]
