@@ -208,7 +208,7 @@ def test_metadata_dir(images):
     write_lists(images / "metadata/ILSVRC/train", {image_id: i // 2 for i, image_id in enumerate(TRAIN_IDS)})
     splits = load(images, None, metadata_dir="metadata/ILSVRC")
     assert splits["train"]["image_id"][:] == TRAIN_IDS
-    assert splits["test"].features["label"].names == list(NAMES)
+    assert splits["test"].features["label"].names == list(NAMES.values())
     assert splits["test"]["boxes"][:] == [boxes for _, boxes in VAL.values()]
 
 
