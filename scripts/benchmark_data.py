@@ -23,7 +23,8 @@ from transformers import ViTImageProcessor
 
 from modeling_sat import SATImageProcessor
 from modeling_sat.data import load_wsol_dataset
-from modeling_sat.data.views import TrainingView
+from modeling_sat.data.views import PixelScaling, TrainingView
+from modeling_sat.training import SATTrainingArguments
 from modeling_sat.training.run import collate
 
 
@@ -58,7 +59,7 @@ def loaders(folder: Path, num_workers: int, batch_size: int) -> dict[str, DataLo
 
     settings = {"batch_size": batch_size, "num_workers": num_workers, "persistent_workers": True}
     plain = table.select_columns(["image", "label"]).with_transform(processed)
-    ours = TrainingView(SATImageProcessor(), (256, 256), (224, 224)).of(table)
+    ours = TrainingView((256, 256), (224, 224)).of(table)
     return {
         "SAT training view": DataLoader(ours, collate_fn=collate, **settings),
         "datasets + ViTImageProcessor": DataLoader(plain, collate_fn=collate_vit, **settings),
@@ -67,14 +68,19 @@ def loaders(folder: Path, num_workers: int, batch_size: int) -> dict[str, DataLo
 
 def measure_input(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
+    scaling = PixelScaling(SATImageProcessor())
+
+    def scale(pixels: torch.Tensor) -> torch.Tensor:
+        return scaling(pixels) if pixels.dtype == torch.uint8 else pixels
+
     with tempfile.TemporaryDirectory() as folder:
         write_photographs(Path(folder), arguments.images)
         rates: dict[str, list[float]] = {}
-        sources = loaders(Path(folder), arguments.workers, 32)
+        sources = loaders(Path(folder), arguments.workers, SATTrainingArguments.per_device_train_batch_size)
         for round_number in range(arguments.rounds + 1):
             for name, loader in sources.items():
                 started = time.perf_counter()
-                seen = sum(len(batch["labels"]) for batch in loader)
+                seen = sum(len(scale(batch["pixel_values"])) for batch in loader)
                 if round_number:  # the first starts the workers
                     rates.setdefault(name, []).append(seen / (time.perf_counter() - started))
     medians = {name: statistics.median(values) for name, values in rates.items()}
@@ -116,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("input", help="images per second against datasets with ViT's processor")
-    command.add_argument("--images", type=int, default=1024)
+    command.add_argument("--images", type=int, default=2048)
     command.add_argument("--workers", type=int, default=2)
     command.add_argument("--rounds", type=int, default=5)
     command.set_defaults(run=measure_input)

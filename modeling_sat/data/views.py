@@ -1,6 +1,7 @@
 """Views of an image: what the model learns from, and the ten crops by which the paper classifies."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -36,19 +37,19 @@ class ReducedImage(datasets.Image):
 
 
 class TrainingView:
-    """Squash to `resize`, random crop to `crop`, random horizontal flip, normalize (paper 4.1; `DataLoader/CUB_200_2011.py:49-54`).
+    """Squash to `resize`, random crop to `crop`, random horizontal flip (paper 4.1; `DataLoader/CUB_200_2011.py:49-54`).
 
     A transform for `datasets.Dataset.with_transform`. Its randomness is torch's, so seeds, workers and resuming act
     on it as on the rest of the training.
 
     Args:
-        processor: a `SATImageProcessor`, which says what becomes of a pixel's value.
         resize: (height, width) in pixels.
         crop: (height, width) in pixels, at most `resize`.
         horizontal_flip: probability of a flip, in [0, 1].
 
     Returns (on call with a batch of columns `image` and `label`):
-        `pixel_values` (batch, 3, *crop) float32 and `labels` (batch,) int64.
+        `pixel_values` (batch, 3, *crop) uint8, as they travel fastest from a worker and to a device, where
+        `PixelScaling` makes them what the model takes; and `labels` (batch,) int64.
     """
 
     REDUCTION_LEFT = 3
@@ -58,7 +59,7 @@ class TrainingView:
     SHUFFLE_BUFFER = 5000
     """Images of a stream from which the next is drawn; they are held undecoded."""
 
-    def __init__(self, processor, resize: tuple[int, int], crop: tuple[int, int], horizontal_flip: float = 0.5):
+    def __init__(self, resize: tuple[int, int], crop: tuple[int, int], horizontal_flip: float = 0.5):
         if resize[0] < crop[0] or resize[1] < crop[1]:
             raise ValueError(
                 f"Training images are resized to {resize[0]}×{resize[1]}, which holds no crop of "
@@ -67,10 +68,6 @@ class TrainingView:
         self.resize = resize
         self.crop = crop
         self.horizontal_flip = horizontal_flip
-        # What the processor makes of every value of every channel: looked up, several times as fast as computed.
-        every_value = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
-        values = processor(Image.fromarray(every_value), do_resize=False, do_center_crop=False, return_tensors="np")
-        self.channel_values = np.asarray(values["pixel_values"], dtype=np.float32)[0, :, 0]
 
     def of(self, dataset: datasets.Dataset | datasets.IterableDataset) -> datasets.Dataset | datasets.IterableDataset:
         """A labelled dataset seen through this view, its images decoded no larger than needed.
@@ -87,23 +84,77 @@ class TrainingView:
         return shuffled.map(self, batched=True, batch_size=16, remove_columns=["image", "label"]).with_format("torch")
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
-        views = np.empty((len(batch["image"]), 3, *self.crop), dtype=np.float32)
-        for view, image in zip(views, batch["image"], strict=True):
-            channels = cv2.split(np.asarray(self.augment(image)))
-            for channel, values, target in zip(channels, self.channel_values, view, strict=True):
-                cv2.LUT(channel, values, dst=target)
+        views = np.stack([np.asarray(self.augment(image)).transpose(2, 0, 1) for image in batch["image"]])
         return {"pixel_values": torch.from_numpy(views), "labels": torch.tensor(batch["label"])}
 
     def augment(self, image: Image.Image) -> Image.Image:
-        if image.size != self.resize[::-1]:
-            image = image.resize(self.resize[::-1], Image.Resampling.BILINEAR)
         top = int(torch.randint(self.resize[0] - self.crop[0] + 1, ()))
         left = int(torch.randint(self.resize[1] - self.crop[1] + 1, ()))
-        if self.crop != self.resize:
-            image = image.crop((left, top, left + self.crop[1], top + self.crop[0]))
+        image = resized_crop(image, self.resize[::-1], (left, top, left + self.crop[1], top + self.crop[0]))
         if float(torch.rand(())) < self.horizontal_flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return image
+
+
+def resized_crop(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
+    """`image.resize(size, BILINEAR).crop(box)`, pixel for pixel, and where it can be without what the crop leaves out.
+
+    Args:
+        size: (width, height).
+        box: (left, top, right, bottom) within `size`.
+    """
+    if box != (0, 0, *size) and _box_is_exact(image.size, size, (box[2] - box[0], box[3] - box[1])):
+        return _resized_box(image, size, box)
+    resized = image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+    return resized if box == (0, 0, *size) else resized.crop(box)
+
+
+def _resized_box(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
+    across, down = image.width / size[0], image.height / size[1]
+    source = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    return image.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BILINEAR, box=source)
+
+
+@lru_cache(maxsize=10_000)
+def _box_is_exact(image_size: tuple[int, int], size: tuple[int, int], crop: tuple[int, int]) -> bool:
+    """Whether Pillow resizes a box of images of this size to the very pixels that it resizes the whole image to.
+
+    A box is passed in float32, which holds the multiples of a power of two; and Pillow chooses by the sizes whether to
+    resize rows or columns first, which is tried.
+    """
+    if any(side & (side - 1) for side in size):
+        return False
+    noise = np.random.default_rng(0).integers(0, 256, (image_size[1], image_size[0]), dtype=np.uint8)
+    image, box = Image.fromarray(noise), (0, 0, *crop)
+    whole = image.resize(size, Image.Resampling.BILINEAR).crop(box)
+    return bool((np.asarray(_resized_box(image, size, box)) == np.asarray(whole)).all())
+
+
+class PixelScaling:
+    """What an image processor makes of pixels, without its resizing: float32 of uint8, on any device.
+
+    The processor is asked once for each value of each channel, so the numbers are its own to the last bit.
+    """
+
+    def __init__(self, processor):
+        every_value = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
+        values = processor(Image.fromarray(every_value), do_resize=False, do_center_crop=False, return_tensors="np")
+        self.values = torch.from_numpy(np.array(values["pixel_values"], dtype=np.float32)[0, :, 0])
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Scales (batch, 3, H, W) uint8."""
+        self.values = self.values.to(pixels.device)
+        scaled = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)
+        if pixels.device.type == "cpu":  # where OpenCV looks up faster than torch indexes
+            for image, target in zip(pixels.numpy(), scaled.numpy(), strict=True):
+                for channel, values in enumerate(self.values.numpy()):
+                    cv2.LUT(image[channel], values, dst=target[channel])
+            return scaled
+        for channel, values in enumerate(self.values):
+            scaled[:, channel] = values.index_select(0, pixels[:, channel].flatten().int()).view(
+                pixels[:, channel].shape
+            )
+        return scaled
 
 
 def ten_crops(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

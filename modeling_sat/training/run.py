@@ -56,7 +56,7 @@ def train(
     trainer = SATTrainer(
         model=model,
         args=arguments,
-        train_dataset=TrainingView(processor, resize, image_size).of(splits["train"]),
+        train_dataset=TrainingView(resize, image_size).of(splits["train"]),
         eval_dataset=splits.get("validation"),
         data_collator=collate,
         processing_class=processor,

@@ -4,6 +4,7 @@ import torch
 from transformers import Trainer
 
 from ..configuration_sat import pair
+from ..data.views import PixelScaling
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from .arguments import SATTrainingArguments
@@ -19,6 +20,7 @@ class TrainingDiverged(RuntimeError):
 class SATTrainer(Trainer):
     """Trains SAT and evaluates localization between epochs.
 
+    - Pixels may come as uint8, as `TrainingView` gives them, and are scaled as `processing_class` does.
     - `args.classification_epochs` passes with the classification loss alone come first.
     - The log holds the means of the model's losses and of the map's area since the last log.
     - `evaluate` measures `eval_gt_known_loc` and the rest on images with boxes, the threshold chosen on those very
@@ -32,8 +34,11 @@ class SATTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._running = {}
         self._running_steps = 0
+        self._scaling = PixelScaling(self.processing_class)
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+        if inputs["pixel_values"].dtype == torch.uint8:
+            inputs = {**inputs, "pixel_values": self._scaling(inputs["pixel_values"])}
         outputs = model(**inputs)
         classification_only = (self.state.epoch or 0) < self.args.classification_epochs
         loss = outputs.classification_loss if classification_only else outputs.loss

@@ -6,7 +6,7 @@ from PIL import Image
 
 from modeling_sat import SATImageProcessor
 from modeling_sat.data import DatasetError
-from modeling_sat.data.views import TrainingView, ten_crops
+from modeling_sat.data.views import PixelScaling, TrainingView, resized_crop, ten_crops
 
 
 PROCESSOR = SATImageProcessor(size={"height": 8, "width": 8}, image_mean=[0, 0, 0], image_std=[1, 1, 1])
@@ -19,7 +19,7 @@ def numbered(size: int) -> Image.Image:
 
 
 def test_crops_are_windows_of_the_resized_image():
-    view = TrainingView(PROCESSOR, resize=(12, 12), crop=(8, 8), horizontal_flip=0)
+    view = TrainingView(resize=(12, 12), crop=(8, 8), horizontal_flip=0)
     torch.manual_seed(0)
     corners = set()
     for _ in range(40):
@@ -33,23 +33,23 @@ def test_crops_are_windows_of_the_resized_image():
 
 
 def test_flip_mirrors_columns():
-    always = TrainingView(PROCESSOR, resize=(8, 8), crop=(8, 8), horizontal_flip=1)
+    always = TrainingView(resize=(8, 8), crop=(8, 8), horizontal_flip=1)
     assert (np.asarray(always.augment(numbered(8))) == np.asarray(numbered(8))[:, ::-1]).all()
 
 
 def test_images_are_squashed_not_cropped_to_a_square():
     wide = Image.new("RGB", (40, 10), "red")
     wide.paste((0, 0, 255), (20, 0, 40, 10))
-    view = TrainingView(PROCESSOR, resize=(8, 8), crop=(8, 8), horizontal_flip=0)
+    view = TrainingView(resize=(8, 8), crop=(8, 8), horizontal_flip=0)
     batch = view({"image": [wide], "label": [3]})
     assert batch["pixel_values"].shape == (1, 3, 8, 8)
     assert batch["labels"].tolist() == [3]
-    assert torch.allclose(batch["pixel_values"][0, :, 0, 0], torch.tensor([1.0, 0, 0]))
-    assert torch.allclose(batch["pixel_values"][0, :, 0, 7], torch.tensor([0.0, 0, 1]))
+    assert batch["pixel_values"][0, :, 0, 0].tolist() == [255, 0, 0]
+    assert batch["pixel_values"][0, :, 0, 7].tolist() == [0, 0, 255]
 
 
 def test_the_seed_decides():
-    view = TrainingView(PROCESSOR, resize=(12, 12), crop=(8, 8))
+    view = TrainingView(resize=(12, 12), crop=(8, 8))
     draws = []
     for _ in range(2):
         torch.manual_seed(5)
@@ -59,7 +59,7 @@ def test_the_seed_decides():
 
 def test_a_crop_larger_than_the_image_is_refused():
     with pytest.raises(ValueError, match="resized to 8×8, which holds no crop of 12×12; set resize_size"):
-        TrainingView(PROCESSOR, resize=(8, 8), crop=(12, 12))
+        TrainingView(resize=(8, 8), crop=(12, 12))
 
 
 def test_ten_crops():
@@ -74,14 +74,15 @@ def test_ten_crops():
 
 def test_pixels_are_what_the_processor_makes_of_them():
     processor = SATImageProcessor()
-    view = TrainingView(processor, resize=(12, 12), crop=(8, 8))
+    view = TrainingView(resize=(12, 12), crop=(8, 8))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 30, 3), dtype=np.uint8)
     images = [Image.fromarray(image) for image in pixels]
     torch.manual_seed(0)
     batch = view({"image": images, "label": [0, 1, 2, 3]})["pixel_values"]
     torch.manual_seed(0)
     expected = processor([view.augment(image) for image in images], do_resize=False, return_tensors="pt")
-    assert torch.equal(batch, expected["pixel_values"])
+    assert batch.dtype == torch.uint8
+    assert torch.equal(PixelScaling(processor)(batch), expected["pixel_values"])
 
 
 class TestReducedDecoding:
@@ -100,19 +101,29 @@ class TestReducedDecoding:
         return datasets.Dataset.from_dict(columns, features=features)
 
     def test_large_photographs_differ_by_rounding(self, photograph):
-        view = TrainingView(PROCESSOR, resize=(32, 32), crop=(32, 32), horizontal_flip=0)
+        view = TrainingView(resize=(32, 32), crop=(32, 32), horizontal_flip=0)
         dataset = self.dataset(photograph)
         reduced = view.of(dataset).with_format(None)[0]["image"]
         assert reduced.size == (150, 100)
-        whole = view(dataset[:])["pixel_values"] * 255
-        assert (view.of(dataset)[0]["pixel_values"] * 255 - whole).abs().max() <= 2
+        whole = view(dataset[:])["pixel_values"].int()
+        assert (view.of(dataset)[0]["pixel_values"].int() - whole).abs().max() <= 2
 
     def test_smaller_ones_are_decoded_whole(self, photograph):
-        view = TrainingView(PROCESSOR, resize=(256, 256), crop=(224, 224))
+        view = TrainingView(resize=(256, 256), crop=(224, 224))
         assert view.of(self.dataset(photograph)).with_format(None)[0]["image"].size == (1200, 800)
 
     def test_what_cannot_be_decoded_is_named(self, photograph):
         photograph.write_bytes(photograph.read_bytes()[:5000])
-        view = TrainingView(PROCESSOR, resize=(32, 32), crop=(32, 32))
+        view = TrainingView(resize=(32, 32), crop=(32, 32))
         with pytest.raises(DatasetError, match=r"photograph.jpg cannot be decoded .*Repair or remove it"):
             view.of(self.dataset(photograph))[0]
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (333, 500), (31, 700), (256, 256), (227, 227), (4001, 3003)])
+@pytest.mark.parametrize("resize", [(256, 256), (128, 512), (232, 240)])
+def test_a_crop_is_that_of_the_resized_image_pixel_for_pixel(size, resize):
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    whole = image.resize(resize, Image.Resampling.BILINEAR)
+    for left, top in ((0, 0), (7, 13), (resize[0] - 112, resize[1] - 96)):
+        box = (left, top, left + 112, top + 96)
+        assert (np.asarray(resized_crop(image, resize, box)) == np.asarray(whole.crop(box))).all()
