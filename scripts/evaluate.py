@@ -4,18 +4,14 @@ accelerate launch scripts/evaluate.py --model outputs/quickstart/model --dataset
 """
 
 import argparse
-import json
 import os
 import sys
 
 from accelerate import PartialState
 
+from modeling_sat.data.options import dataset_options
 from modeling_sat.evaluation.report import as_table
 from modeling_sat.inference.evaluate import EvaluationSettings, evaluate_checkpoint
-
-
-def _mapping(text: str) -> dict:
-    return dict(json.loads(text))
 
 
 def main() -> None:
@@ -49,7 +45,9 @@ def main() -> None:
     )
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--num_workers", type=int, default=0)
-    parser.add_argument("--dataset_options", type=_mapping, default={}, help="JSON, options of the dataset's reader")
+    parser.add_argument(
+        "--dataset_options", type=dataset_options, default={}, help="JSON, options of the dataset's reader"
+    )
     settings = EvaluationSettings(**vars(parser.parse_args()))
     try:
         result = evaluate_checkpoint(settings)

@@ -4,9 +4,9 @@ python scripts/prepare_dataset.py --dataset cub --data_dir CUB_200_2011 --output
 """
 
 import argparse
-import json
 import sys
 
+from modeling_sat.data.options import dataset_options
 from modeling_sat.data.preparation import PreparationSettings, prepare_dataset, upload
 
 
@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument(
         "--allow_partial", action="store_true", help="although some of the published images are missing"
     )
-    parser.add_argument("--dataset_options", type=json.loads, default={}, help="JSON, options of the dataset's reader")
+    parser.add_argument(
+        "--dataset_options", type=dataset_options, default={}, help="JSON, options of the dataset's reader"
+    )
     parser.add_argument("--push_to_hub", metavar="ORG/NAME", help="upload it there")
     parser.add_argument("--private", action="store_true", help="as a private dataset")
     arguments = vars(parser.parse_args())

@@ -129,7 +129,8 @@ def read_voc_file(file: Path) -> VocFile | None:
             "Pascal VOC objects were expected, each with a name and a bndbox of xmin, ymin, xmax and ymax, "
             f"but {_reason(error)}"
         ) from error
-    size = tuple(int(annotation.findtext(f"size/{side}", "0") or 0) for side in ("width", "height"))
+    sides = [annotation.findtext(f"size/{side}", "").strip() for side in ("width", "height")]
+    size = tuple(int(float(side)) if side.replace(".", "", 1).isdecimal() else 0 for side in sides)
     return VocFile(size if all(size) else None, objects)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-import os
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def cached_table(
             return datasets.Dataset.from_file(str(file))
         except (OSError, pa.ArrowInvalid) as error:
             logger.warning("The table %s is damaged and made anew: %s", file, error)
-    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
+    unfinished = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished.touch()
@@ -55,7 +55,8 @@ def cached_table(
             for outdated in folder.glob(f"{stem}-*.arrow"):
                 outdated.unlink(missing_ok=True)
             unfinished.rename(file)
-        return table  # which goes on reading the same file, whatever its name
+            return datasets.Dataset.from_file(str(file))
+        return table
 
     finally:
         unfinished.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -93,8 +94,26 @@ def check_count(found: int, split_name: str, name: str, published: int | None) -
     )
 
 
-def check_classes(labels: Iterable[int], split_name: str, class_names: Sequence[str]) -> None:
+def check_unique(image_ids: Sequence[str], split_name: str, name: str) -> None:
+    """Refuses a split that names an image twice.
+
+    Raises:
+        DatasetError: as said.
+    """
+    doubled = [image_id for image_id, uses in Counter(image_ids).items() if uses > 1]
+    if doubled:
+        raise DatasetError(
+            f"The {split_name} split of {name} names images twice:\n{listed(doubled)}\nKeep one line of each."
+        )
+
+
+def check_classes(
+    labels: Iterable[int], split_name: str, class_names: Sequence[str], allow_absent: bool = False
+) -> None:
     """Refuses a split without images and, of the training split, a single class or one without images.
+
+    Args:
+        allow_absent: only warn of classes without images.
 
     Raises:
         DatasetError: as said.
@@ -111,7 +130,9 @@ def check_classes(labels: Iterable[int], split_name: str, class_names: Sequence[
             "(background)."
         )
     absent = [name for label, name in enumerate(class_names) if label not in present]
-    if absent:
+    if absent and allow_absent:
+        logger.warning("The train split has no image of %s:\n%s", _count(absent, "class", "classes"), listed(absent))
+    elif absent:
         raise DatasetError(
             f"The train split has no usable image of {_count(absent, 'class', 'classes')}: {', '.join(absent[:MAX_LISTED])}. "
             "Add images or remove the class."

@@ -4,7 +4,16 @@ from functools import partial
 from pathlib import Path
 
 from .examples import Benchmark, Box, Example, Split
-from .lists import image_paths, read_rows, require_known, require_same_keys, unique, whole_number, yes_or_no
+from .lists import (
+    image_paths,
+    read_rows,
+    require_known,
+    require_same_keys,
+    unique,
+    whole_number,
+    with_slashes,
+    yes_or_no,
+)
 from .masks import MaskFiles
 from .paths import benchmark_root, first_existing, require
 from .wsol_metadata import read_split, read_wsol_metadata
@@ -52,7 +61,7 @@ def _read(root: Path, segmentations: Path | None, classes: dict[int, str], split
         return unique(read_rows(file, root, {"id": whole_number, **columns}), file, root)
 
     tables = {
-        "images.txt": table("images.txt", path=str),
+        "images.txt": table("images.txt", path=with_slashes),
         "image_class_labels.txt": table("image_class_labels.txt", **{"class": whole_number}),
         "train_test_split.txt": table("train_test_split.txt", is_training=yes_or_no),
         "bounding_boxes.txt": table("bounding_boxes.txt", x=float, y=float, width=float, height=float),

@@ -1,5 +1,6 @@
 """What every reader yields, and the columns that it becomes."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -80,6 +81,11 @@ class Benchmark:
     published_counts: Mapping[str, int] = field(default_factory=dict)
     boxes_as_published: bool = False
     image_feature: datasets.Image = field(default_factory=lambda: datasets.Image(mode="RGB"))
+
+    def __post_init__(self):
+        doubled = [name for name, uses in Counter(self.class_names).items() if uses > 1]
+        if doubled:
+            raise DatasetError(f"Several classes are called {', '.join(doubled[:10])}; each needs a name of its own.")
 
 
 def to_dataset(

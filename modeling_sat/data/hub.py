@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 from datasets import Dataset, IterableDataset
 
 from .checks import listed
 from .examples import Benchmark, DatasetError, to_dataset
 from .hub_boxes import EDGES, BoxFormat, boxes_of, reach
+from .paths import contents
 
 
 COLUMNS = ("image", "image_id", "label", "boxes", "mask")
@@ -53,11 +55,14 @@ def read_hub(
         raise DatasetError(f"columns maps {unknown[0]!r}; the columns here are {', '.join(COLUMNS)}.")
     if box_format not in EDGES:
         raise DatasetError(f"box_format is {box_format!r}; {' or '.join(EDGES)} was expected.")
-    load = partial(datasets.load_dataset, name, config, data_dir=data_dir and str(data_dir), revision=revision)
-    theirs = _explained(
-        name,
-        lambda: datasets.get_dataset_split_names(name, config, data_dir=data_dir and str(data_dir), revision=revision),
-    )
+    if Path(name).is_dir():
+        # By their files: a folder's own card would let an earlier conversion of it stand in for what it holds now.
+        files = _parquet_files(Path(name) / (data_dir or config or ""))
+        load, theirs = partial(datasets.load_dataset, "parquet", data_files=files), list(files)
+    else:
+        source = {"data_dir": data_dir and str(data_dir), "revision": revision}
+        load = partial(datasets.load_dataset, name, config, **source)
+        theirs = _explained(name, lambda: datasets.get_dataset_split_names(name, config, **source))
     found = {ours: next((split for split in known if split in theirs), None) for ours, known in SPLITS.items()}
     for ours, split in (splits or {}).items():
         if ours not in SPLITS or split not in theirs:
@@ -87,12 +92,37 @@ def read_hub(
     return Benchmark(class_names, {split: partial(read, split) for split in found})
 
 
+def _parquet_files(folder: Path) -> dict[str, list[str]]:
+    """Split → files, by their names `<split>-NNNNN-of-NNNNN.parquet` or `<split>.parquet`.
+
+    Raises:
+        DatasetError: there are none, or some of a split are missing.
+    """
+    files: dict[str, dict[str, str]] = {}
+    missing: list[str] = []
+    for file in sorted(folder.rglob("*.parquet")):
+        split, _, number = file.stem.partition("-")
+        files.setdefault(split, {})[number] = str(file)
+    for split, found in files.items():
+        _, of, total = next(iter(found)).partition("-of-")
+        expected = [f"{index:05}-of-{total}" for index in range(int(total))] if of and total.isdigit() else []
+        missing += [f"{split}-{number}.parquet" for number in expected if number not in found]
+    if not files:
+        held = contents(folder) if folder.is_dir() else "there is no such folder"
+        raise DatasetError(f"{folder} holds no Parquet files: {held}.")
+    if missing:
+        raise DatasetError(f"{folder} lacks shards:\n{listed(missing)}\nPrepare or download it again.")
+    order = sorted(files, key=lambda split: (split not in ("train", "validation", "test"), split != "train", split))
+    return {split: list(files[split].values()) for split in order}
+
+
 def _explained(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DatasetError(f"The dataset {name} cannot be loaded: {reason}") from error
+        nowhere = "" if Path(name).exists() else f" (There is no folder {name} either.)"
+        raise DatasetError(f"The dataset {name} cannot be loaded: {reason}{nowhere}") from error
 
 
 def _check_columns(name: str, features: datasets.Features, names: dict[str, str], asked: Mapping[str, str]) -> None:
@@ -187,6 +217,7 @@ def _convert(table: Dataset, rows: _Rows) -> Dataset:
     rows.check(annotations)
     target = rows.target
     columns = {ours: [row[ours] for row in annotations] for ours in ("image_id", "label", "boxes")}
+    _check_mask(table, rows)
     parts = [Dataset.from_dict(columns, features=datasets.Features({ours: target[ours] for ours in columns}))]
     for ours in ("image", "mask"):
         if ours in target:
@@ -194,6 +225,19 @@ def _convert(table: Dataset, rows: _Rows) -> Dataset:
             pictures = pictures if rows.names[ours] == ours else pictures.rename_column(rows.names[ours], ours)
             parts.append(pictures.cast_column(ours, target[ours]))
     return datasets.concatenate_datasets(parts, axis=1).select_columns(list(target))
+
+
+def _check_mask(table: Dataset, rows: _Rows) -> None:
+    """Refuses the usual pictures of black and white, in which 255 would mean to ignore, by the first mask."""
+    if not rows.has("mask"):
+        return
+    masks = table.select_columns([rows.names["mask"]]).cast_column(rows.names["mask"], datasets.Image(mode="L"))
+    first = next((row[rows.names["mask"]] for row in masks if row[rows.names["mask"]] is not None), None)
+    if first is not None and set(np.unique(first)) == {0, 255}:
+        raise DatasetError(
+            f"The masks in the column {rows.names['mask']!r} hold 0 and 255; 0 background, 1 foreground and 255 ignore "
+            "were expected. Map 255 to 1."
+        )
 
 
 def _convert_stream(table: IterableDataset, rows: _Rows) -> IterableDataset:

@@ -1,5 +1,6 @@
 """Boxes from the columns of Hub datasets, which have them as lists or structs, one or several an image."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -53,4 +54,11 @@ def _box(box: Any, box_format: BoxFormat) -> Box:
     ):
         raise DatasetError(f"A box is {box!r}; four numbers were expected.")
     x, y, third, fourth = map(float, numbers)
-    return (x, y, third, fourth) if box_format == "xyxy" else (x, y, x + third, y + fourth)
+    x_max, y_max = (third, fourth) if box_format == "xyxy" else (x + third, y + fourth)
+    if not (x < x_max < math.inf and y < y_max < math.inf):
+        other = next(form for form in EDGES if form != box_format)
+        raise DatasetError(
+            f"A box is {box!r}, which has no area as {box_format}. Correct it, or pass box_format={other!r} if that is "
+            "what it is."
+        )
+    return x, y, x_max, y_max

@@ -2,13 +2,16 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .checks import listed
-from .examples import Benchmark, DatasetError, Example, Split
+from PIL import Image
+
+from .checks import listed, scaled_box
+from .examples import Benchmark, Box, DatasetError, Example, Split
 from .imagenet_annotations import Annotation, Annotations, read_annotations, train_annotations
 from .lists import distinct_names, read_rows, unique
 from .paths import IMAGE_SUFFIXES, benchmark_root, contents, first_existing
@@ -67,6 +70,12 @@ def read_imagenet(
             f"The classes of imagenet are not known: {folder} has no train/ and no val/ with a folder per WordNet id, and "
             f"{root} none of {', '.join(SYNSET_FILES[:2])}. Put one of these files there."
         )
+    foreign = sorted(set(wnids).difference(synsets)) if synsets else []
+    if foreign:
+        raise DatasetError(
+            f"{folder / 'train'} has folders that are no class of {first_existing(root, SYNSET_FILES).name}:\n"
+            f"{listed(foreign)}\nMove them elsewhere."
+        )
     missing = [f"{wnid} {synsets[wnid]}" for wnid in sorted(set(synsets).difference(wnids))]
     if missing and not allow_partial:
         raise DatasetError(
@@ -109,7 +118,7 @@ def _class_folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.startswith("n") and entry.is_dir())
+        return sorted(entry.name for entry in entries if re.fullmatch(r"n\d{8}", entry.name) and entry.is_dir())
 
 
 def _read_train(root: Path, folder: Path, wnids: list[str], with_boxes: bool) -> Split:
@@ -137,9 +146,21 @@ def _list_train(
                 problems.append(f"train/{wnid}/{name}: there is another image of this name with another suffix")
                 continue
             stems.add(stem)
-            boxes = annotations[stem].boxes if stem in annotations else ()
-            yield Example(folder / wnid / name, f"train/{wnid}/{name}", label, boxes)
+            path = folder / wnid / name
+            boxes = _scaled(annotations[stem], path) if stem in annotations else ()
+            yield Example(path, f"train/{wnid}/{name}", label, boxes)
     _warn_of_strays(folder, strays)
+
+
+def _scaled(annotation: Annotation, image: Path) -> list[Box]:
+    """The boxes of an annotation on an image that may have been resized since, of which only the header is read."""
+    if annotation.size is None:
+        return annotation.boxes
+    try:
+        with Image.open(image) as opened:
+            return [scaled_box(box, annotation.size, opened.size) for box in annotation.boxes]
+    except OSError:  # found out when it is decoded
+        return annotation.boxes
 
 
 def _image_names(folder: Path, strays: list[str]) -> list[str]:

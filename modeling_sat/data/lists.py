@@ -154,6 +154,10 @@ def yes_or_no(text: str) -> bool:
     return text == "1"
 
 
+def with_slashes(path: str) -> str:
+    return path.replace("\\", "/")
+
+
 def file_name(text: str) -> str:
     if not text:
         raise ValueError("a file was expected")

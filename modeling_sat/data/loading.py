@@ -12,7 +12,7 @@ from datasets.utils import tqdm
 
 from .cache import MIN_ROWS, cached_table, state_of
 from .caltech101 import read_caltech101
-from .checks import OnBadImage, check_classes, check_count, checked_examples, report_problems
+from .checks import OnBadImage, check_classes, check_count, check_unique, checked_examples, report_problems
 from .cub import read_cub
 from .examples import Benchmark, DatasetError, Example, MissingSplitError, Split, to_dataset
 from .fgvc_aircraft import read_fgvc_aircraft
@@ -59,8 +59,8 @@ def load_wsol_dataset(
 ) -> datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict:
     """Reads a benchmark into the same columns as every other, having checked all its images and boxes.
 
-    Of published benchmarks, also the number of images is checked. Images of ImageNet's training split, too many to
-    decode beforehand, are only listed. What was checked is kept in the cache of 🤗 Datasets and not checked again
+    Of published benchmarks, also the number of images is checked. Images of ImageNet's training split and of Parquet
+    files, too many to decode beforehand, are only listed. What was checked is kept in the cache of 🤗 Datasets and not checked again
     until a file changes.
 
     Columns:
@@ -120,7 +120,7 @@ def load_wsol_dataset(
     wanted = available if wanted is None else wanted
     for split_name in wanted:
         if split_name not in available:
-            raise MissingSplitError(_missing_split(name, split_name, available))
+            raise MissingSplitError(_missing_split(name, split_name, available, is_stream))
 
     def read(official: str) -> datasets.Dataset:
         request = f"{name} {data_dir and Path(data_dir).absolute()} {official} {sorted(reader_options.items())} {on_bad_image} {allow_partial}"
@@ -128,7 +128,7 @@ def load_wsol_dataset(
         if isinstance(table, datasets.IterableDataset):
             return table
         table = table if classes is None else with_classes(table, classes, name)
-        check_classes(labels_of(table), official, table.features["label"].names)
+        check_classes(labels_of(table), official, table.features["label"].names, allow_absent=allow_partial)
         return table
 
     tables = {}
@@ -178,6 +178,7 @@ def _read_split(
         check_count(len(table) + len(split.problems), split_name, name, published)
         return table
 
+    check_unique([example.image_id for example in split.examples], split_name, name)
     check_count(len(split.examples) + len(split.problems), split_name, name, published)
 
     def checked(file: Path | None) -> tuple[datasets.Dataset, bool]:
@@ -192,9 +193,9 @@ def _read_split(
     return cached_table(request, state_of(split.examples, benchmark.class_names), checked)
 
 
-def _missing_split(name: str, split: str, available: list[str]) -> str:
+def _missing_split(name: str, split: str, available: list[str], is_stream: bool) -> str:
     sentence = f"{name} has no {split} split here, only {', '.join(available)}."
-    if split == "validation":
+    if split == "validation" and not is_stream:
         sentence += " Pass validation_fraction, for example 0.1, to take one from train."
     return sentence
 

@@ -1,11 +1,11 @@
 """`openimages30k`: OpenImages30k of wsolevaluation, 100 classes with masks of instances and of what to ignore."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .examples import Benchmark, DatasetError
 from .openimages30k_classes import CLASS_NAMES
 from .paths import benchmark_root, contents, first_existing
-from .wsol_metadata import SPLIT_FOLDERS, read_labels, read_wsol_metadata
+from .wsol_metadata import SPLIT_FOLDERS, folders_of_labels, read_wsol_metadata
 
 
 PUBLISHED_COUNTS = {"train": 29819, "validation": 2500, "test": 5000}
@@ -41,10 +41,7 @@ def read_openimages30k(data_dir: str | Path | None, *, metadata_dir: str | None 
 
 def _class_names(root: Path, metadata: Path) -> list[str]:
     """Names of the labels, by the folders of the listed images."""
-    folders: dict[int, str] = {}
-    for name in SPLIT_FOLDERS:
-        if (metadata / name / "image_ids.txt").is_file():
-            labels = read_labels(metadata / name, root)
-            folders |= {label: PurePosixPath(image_id).parent.name for image_id, label in labels.items()}
+    lists = [metadata / name for name in SPLIT_FOLDERS if (metadata / name / "image_ids.txt").is_file()]
+    folders = folders_of_labels(lists, root) if lists else {}
     names = {label: CLASS_NAMES.get(folder, folder) for label, folder in folders.items()}
     return [names.get(label, f"class {label}") for label in range(max(names, default=-1) + 1)]

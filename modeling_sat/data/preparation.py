@@ -1,6 +1,8 @@
 """Any benchmark as Parquet shards with a card: one download, one upload, no layouts, no lists."""
 
+import hashlib
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
@@ -62,14 +64,12 @@ def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise DatasetError(f"{name} is {value}; 1 or more was expected.")
+    options = {"on_bad_image": settings.on_bad_image, "allow_partial": settings.allow_partial}
     tables = load_wsol_dataset(
-        settings.dataset,
-        settings.data_dir,
-        settings.splits,
-        on_bad_image=settings.on_bad_image,
-        allow_partial=settings.allow_partial,
-        **settings.dataset_options,
+        settings.dataset, settings.data_dir, settings.splits, **(options | settings.dataset_options)
     )
+    if isinstance(tables, datasets.IterableDatasetDict):
+        raise DatasetError("What is prepared is read from disk; leave streaming out of dataset_options.")
     folder = Path(settings.output_dir)
     _begin(folder, settings, tables)
     for split, table in tables.items():
@@ -83,6 +83,8 @@ def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
                 _write_shard(file, part, split, settings)
             rows.update(len(part))
         rows.close()
+    for leftover in (folder / "data").glob("*.tmp"):  # of runs that were killed
+        leftover.unlink(missing_ok=True)
     card(settings, tables).save(folder / "README.md")
     return tables
 
@@ -157,13 +159,14 @@ def _begin(folder: Path, settings: PreparationSettings, tables: datasets.Dataset
     """Makes the folder, or makes sure that what it holds was begun with the same settings and data."""
     request = {name: value for name, value in asdict(settings).items() if name not in ("output_dir", "data_dir")}
     request["images"] = {split: len(table) for split, table in tables.items()}
+    request["content"] = {split: _digest(table) for split, table in tables.items()}
     file = folder / STATE_FILE
     if file.is_file():
         begun = json.loads(file.read_text())
         other = sorted(name for name in request if begun.get(name) != request[name])
         if other:
             raise DatasetError(
-                f"{folder} was begun with other settings: {other[0]} was {begun.get(other[0])!r} and is "
+                f"{folder} was begun with other settings or data: {other[0]} was {begun.get(other[0])!r} and is "
                 f"{request[other[0]]!r}. Choose another output_dir, or remove that folder."
             )
     elif folder.is_dir() and any(folder.iterdir()):
@@ -172,12 +175,25 @@ def _begin(folder: Path, settings: PreparationSettings, tables: datasets.Dataset
     file.write_text(json.dumps(request, indent=2) + "\n")
 
 
+def _digest(table: datasets.Dataset) -> str:
+    """Of all that a table says of its images, and of their files."""
+    digest = hashlib.sha256(repr(table.features["label"].names).encode())
+    columns = [name for name in ("image_id", "label", "boxes") if name in table.features]
+    for row in table.select_columns(columns).iter(batch_size=1000):
+        digest.update(repr(row).encode())
+    for row in table.select_columns("image").cast_column("image", datasets.Image(decode=False)):
+        path = row["image"]["path"]
+        if row["image"]["bytes"] is None and Path(path).is_file():
+            digest.update(repr((path.rpartition("/")[2], Path(path).stat().st_size)).encode())
+    return digest.hexdigest()[:16]
+
+
 def _write_shard(file: Path, table: datasets.Dataset, split: str, settings: PreparationSettings) -> None:
     problems: list[str] = []
     examples = list(_stored(table, settings.resize_shorter, problems))
     report_problems(problems, split, settings.on_bad_image)
     class_names = table.features["label"].names
-    unfinished = file.with_suffix(".tmp")
+    unfinished = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
     stored = to_dataset(examples, class_names)
     if "mask" in table.features and "mask" not in stored.features:  # no image of this shard has one
         stored = stored.add_column("mask", [None] * len(stored), feature=datasets.Image(mode="L"))

@@ -46,8 +46,8 @@ def few_per_class(table: datasets.Dataset, k: int, seed: int = 0) -> datasets.Da
     Raises:
         DatasetError: `k` is less than 1, or a class has fewer images.
     """
-    if k < 1:
-        raise DatasetError(f"images_per_class is {k}; at least 1 was expected.")
+    if k < 1 or k != int(k):
+        raise DatasetError(f"images_per_class is {k}; a whole number of at least 1 was expected.")
     names, ids = table.features["label"].names, table["image_id"][:]
     positions_by_label = _positions_by_label(labels_of(table))
     counts = {name: len(positions_by_label[label]) for label, name in enumerate(names)}
@@ -67,6 +67,8 @@ def with_classes(table: datasets.Dataset, classes: Sequence[str], name: str) -> 
         DatasetError: the dataset called `name` has no class of a name that is asked for.
     """
     names = table.features["label"].names
+    if not classes:
+        raise DatasetError("classes is empty; leave it out to keep all, or name some.")
     for wanted in classes:
         if wanted not in names:
             near = difflib.get_close_matches(wanted, names, n=1)

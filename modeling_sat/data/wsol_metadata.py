@@ -5,11 +5,12 @@
 `path,mask.png,ignore.png`, an instance a line). The last two may be empty.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from .checks import listed
 from .examples import Benchmark, Box, DatasetError, Example, Split
 from .lists import (
     file_name,
@@ -20,6 +21,7 @@ from .lists import (
     require_same_keys,
     unique,
     whole_number,
+    with_slashes,
 )
 from .masks import MaskFiles
 from .paths import contents, inside
@@ -74,8 +76,10 @@ def read_labels(lists: Path, root: Path) -> dict[str, int]:
     for file in (ids_file, labels_file):
         if not file.is_file():
             raise DatasetError(f"{relative_name(lists, root)} has no {file.name}, but {contents(lists)}.")
-    ids = unique(((image_id, None) for (image_id,) in read_rows(ids_file, root, {"path": str})), ids_file, root)
-    rows = read_rows(labels_file, root, {"path": str, "label": whole_number}, ",")
+    ids = unique(
+        ((image_id, None) for (image_id,) in read_rows(ids_file, root, {"path": with_slashes})), ids_file, root
+    )
+    rows = read_rows(labels_file, root, {"path": with_slashes, "label": whole_number}, ",")
     labels = unique(rows, labels_file, root)
     require_same_keys({relative_name(ids_file, root): ids, relative_name(labels_file, root): labels})
     return {image_id: labels[image_id] for image_id in ids}
@@ -83,7 +87,7 @@ def read_labels(lists: Path, root: Path) -> dict[str, int]:
 
 def read_boxes(lists: Path, root: Path) -> dict[str, list[Box]]:
     """Image id → boxes with the numbers of `localization.txt`."""
-    columns = {"path": str, "x0": float, "y0": float, "x1": float, "y1": float}
+    columns = {"path": with_slashes, "x0": float, "y0": float, "x1": float, "y1": float}
     boxes = defaultdict(list)
     for image_id, *box in read_rows(lists / "localization.txt", root, columns, ","):
         boxes[image_id].append(tuple(box))
@@ -93,7 +97,7 @@ def read_boxes(lists: Path, root: Path) -> dict[str, list[Box]]:
 def read_sizes(lists: Path, root: Path) -> dict[str, tuple[int, int]]:
     """Image id → (width, height), empty where there is no `image_sizes.txt`."""
     file = lists / "image_sizes.txt"
-    columns = {"path": str, "width": positive_number, "height": positive_number}
+    columns = {"path": with_slashes, "width": positive_number, "height": positive_number}
     return unique(read_rows(file, root, columns, ","), file, root) if file.is_file() else {}
 
 
@@ -138,7 +142,7 @@ def read_split(
         [
             Example(
                 path,
-                image_id.replace("\\", "/"),
+                image_id,
                 label,
                 boxes.get(image_id, ()),
                 masks.get(image_id),
@@ -166,7 +170,7 @@ def _lists_masks(file: Path) -> bool:
 
 def _read_masks(file: Path, root: Path, folders: Sequence[str]) -> dict[str, MaskFiles]:
     """Image id → files of its instances and of the ignored region, which stands on its first line."""
-    rows = read_rows(file, root, {"path": str, "mask": file_name, "ignored": str}, ",")
+    rows = read_rows(file, root, {"path": with_slashes, "mask": file_name, "ignored": str}, ",")
     names = [name for _, *both in rows for name in both if name]
     folder = _image_folder(root, folders, names)
     paths = dict(zip(names, image_paths(folder, names, file), strict=True))
@@ -180,10 +184,29 @@ def _read_masks(file: Path, root: Path, folders: Sequence[str]) -> dict[str, Mas
 
 def _class_names_of_folders(splits: dict[str, Path], root: Path) -> list[str]:
     lists = splits.get("train") or splits.get("validation") or splits["test"]
-    names = {label: PurePosixPath(image_id).parent.name for image_id, label in read_labels(lists, root).items()}
-    if sorted(names) != list(range(len(names))) or len(set(names.values())) < len(names):
+    names = folders_of_labels([lists], root)
+    if sorted(names) != list(range(len(names))):
         raise DatasetError(
-            f"The labels of {relative_name(lists / 'class_labels.txt', root)} are not 0 to {len(names) - 1}, each with "
-            "images in a folder of its own, by which the classes could be named."
+            f"The labels of {relative_name(lists / 'class_labels.txt', root)} are not 0 to {len(names) - 1} without "
+            "gaps, so that not every class has an image by whose folder it could be named."
         )
     return [names[label] for label in range(len(names))]
+
+
+def folders_of_labels(lists: Sequence[Path], root: Path) -> dict[int, str]:
+    """The folder of the images of each label; labels and folders go one to one.
+
+    Raises:
+        DatasetError: they do not.
+    """
+    rows = {image_id: label for folder in lists for image_id, label in read_labels(folder, root).items()}
+    pairs = sorted({(label, PurePosixPath(image_id).parent.name) for image_id, label in rows.items()})
+    for position in (0, 1):
+        uses = Counter(pair[position] for pair in pairs)
+        wrong = [f"label {label}: {folder}" for label, folder in pairs if uses[(label, folder)[position]] > 1]
+        if wrong:
+            raise DatasetError(
+                f"In {relative_name(lists[0] / 'class_labels.txt', root)} labels and the folders of their images do not go "
+                f"one to one:\n{listed(wrong[:10])}\nCorrect the labels."
+            )
+    return dict(pairs)

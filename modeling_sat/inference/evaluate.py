@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from ..configuration_sat import pair
 from ..data import MissingSplitError, load_wsol_dataset
@@ -207,16 +207,17 @@ def sweep_including(protocol: str, threshold: float | None) -> list[float]:
 
 
 def read_split(settings: EvaluationSettings, split: str) -> Dataset:
-    return load_wsol_dataset(
-        settings.dataset,
-        settings.data_dir,
-        split,
-        validation_fraction=settings.validation_fraction,
-        classes=settings.classes,
-        allow_partial=settings.allow_partial,
-        on_bad_image=settings.on_bad_image,
-        **{"seed": settings.data_seed, **settings.dataset_options},
-    )
+    options = {
+        "validation_fraction": settings.validation_fraction,
+        "classes": settings.classes,
+        "allow_partial": settings.allow_partial,
+        "on_bad_image": settings.on_bad_image,
+        "seed": settings.data_seed,
+    }
+    dataset = load_wsol_dataset(settings.dataset, settings.data_dir, split, **(options | settings.dataset_options))
+    if isinstance(dataset, IterableDataset):
+        raise ValueError("Images are evaluated from disk; leave streaming out of dataset_options.")
+    return dataset
 
 
 def read_validation(settings: EvaluationSettings) -> Dataset | None:

@@ -1,8 +1,8 @@
 """A training run from its arguments to a folder that `from_pretrained` loads."""
 
 import dataclasses
-import json
 import warnings
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from ..baselines import METHODS
 from ..configuration_sat import pair
 from ..conversion.checkpoints import pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
+from ..data.options import dataset_options
 from ..data.views import TrainingView
 from ..evaluation import LocalizationEvaluator, View
 from ..image_processing_sat import SATImageProcessor
@@ -73,11 +74,9 @@ def train(
 def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) -> DatasetDict:
     """The train split and, if there is one or it can be held out of train, the validation split."""
     try:
-        options = dict(json.loads(data_arguments.dataset_options))
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f'dataset_options is {data_arguments.dataset_options!r}, not a mapping such as {{"num_classes": 4}}.'
-        ) from error
+        options = dataset_options(data_arguments.dataset_options)
+    except ArgumentTypeError as error:
+        raise ConfigurationError(f"dataset_options: {error}.") from error
     settings = {
         "validation_fraction": data_arguments.validation_fraction,
         "on_bad_image": data_arguments.on_bad_image,

@@ -1,4 +1,5 @@
 import os
+import pickle
 from dataclasses import replace
 
 import datasets
@@ -178,3 +179,8 @@ def test_table_with_images_left_out_is_not_kept(class_folders, small_tables_are_
         assert len(load_wsol_dataset("folder", class_folders, "train", on_bad_image="skip")) == 5
         assert "Left out 1 bad image of the train split" in caplog.text
     assert files(small_tables_are_cached) == []
+
+
+def test_a_new_table_travels_to_other_processes(tmp_path):
+    table = cached_table("request", "state", lambda file: (to_dataset([Example(b"", "a", 0)], ["x"], file=file), True))
+    assert pickle.loads(pickle.dumps(table))["image_id"][:] == table["image_id"][:]

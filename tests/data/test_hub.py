@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -236,8 +237,8 @@ def test_images_are_decoded_when_a_row_is_read(save):
         ({"box_format": "cxcywh"}, "box_format is 'cxcywh'; xyxy or xywh was expected"),
         ({"splits": {"test": "val"}}, "splits maps 'test' to 'val'; .* has train, test, for train, validation, test"),
         ({"splits": {"tests": "test"}}, "splits maps 'tests' to 'test'"),
-        ({"config": "small"}, "cannot be loaded: .*small"),
-        ({"data_dir": "no_such_folder"}, "cannot be loaded: "),
+        ({"config": "small"}, "small holds no Parquet files: there is no such folder"),
+        ({"data_dir": "no_such_folder"}, "no_such_folder holds no Parquet files"),
     ],
 )
 def test_bad_requests(cub, options, message):
@@ -251,7 +252,7 @@ def test_nested_label(save):
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_missing_split(cub, streaming):
-    message = "no validation split here, only train, test. Pass validation_fraction"
+    message = "no validation split here, only train, test." + " Pass validation_fraction" * (not streaming)
     refuses(cub, message, MissingSplitError, split="validation", streaming=streaming)
 
 
@@ -287,7 +288,7 @@ def test_truncated_file(cub, tmp_path):
 
 def test_folder_without_data(tmp_path):
     (tmp_path / "empty").mkdir()
-    refuses(str(tmp_path / "empty"), "The dataset .*empty cannot be loaded: ")
+    refuses(str(tmp_path / "empty"), "empty holds no Parquet files: nothing")
 
 
 @pytest.mark.parametrize("name", ["nobody/no-such-dataset", "/no/such/folder"])
@@ -295,3 +296,33 @@ def test_no_such_dataset_without_network(name, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refuses(name, f"The dataset {name} cannot be loaded: ")
+
+
+def test_boxes_of_the_other_format(save):
+    rows = [{"image": picture(), "label": label, "boxes": [10.0, 8, 5, 4]} for label in (0, 1)]
+    folder = save({"label": INT_LABEL, "boxes": List(Value("float32"))}, train=rows)
+    refuses(folder, "has no area as xyxy. Correct it, or pass box_format='xywh'", split="train")
+    assert load_wsol_dataset(folder, box_format="xywh")["train"]["boxes"][0] == [[10, 8, 15, 12]]
+
+
+def test_masks_of_black_and_white(save):
+    mask = Image.fromarray(np.array([[0, 255]], dtype=np.uint8))
+    rows = [{"image": picture(), "label": label, "mask": mask} for label in (0, 1)]
+    refuses(
+        save({"label": INT_LABEL, "mask": datasets.Image()}, train=rows), "hold 0 and 255; 0 background", split="train"
+    )
+
+
+def test_what_a_folder_holds_now(cub, save):
+    before = load_wsol_dataset(cub, split="train", columns={"boxes": "bbox"})["boxes"][:]
+    table = datasets.load_dataset("parquet", data_files=f"{cub}/data/train-*", split="train")
+    changed = table.map(lambda row: {"bbox": [edge + 1 for edge in row["bbox"]]}, features=table.features)
+    changed.to_parquet(f"{cub}/data/train-00000-of-00001.parquet")
+    after = load_wsol_dataset(cub, split="train", columns={"boxes": "bbox"})["boxes"][:]
+    assert after == [[[edge + 1 for edge in box] for box in boxes] for boxes in before]
+
+
+def test_missing_shard(cub):
+    file = Path(cub) / "data/train-00000-of-00001.parquet"
+    file.rename(file.with_name("train-00000-of-00002.parquet"))
+    refuses(cub, "lacks shards:\n  - train-00001-of-00002.parquet", split="train")

@@ -246,7 +246,22 @@ def test_empty_class_folder(images):
     for file in (images / "train" / CRANE).iterdir():
         file.unlink()
     refuses(images, f"train/{CRANE}: the folder holds no images")
-    refuses(images, "no usable image of 1 class: crane", on_bad_image="skip")
+    assert "crane" not in {load(images, on_bad_image="skip").features["label"].int2str(0)}
+
+
+def test_folder_that_is_no_class(images):
+    (images / "train/n99999999").mkdir()
+    refuses(images, "folders that are no class of LOC_synset_mapping.txt:\n  - n99999999")
+
+
+def test_train_boxes_on_resized_images(benchmark, write_image):
+    before = load(benchmark)
+    row = next(i for i, boxes in enumerate(before["boxes"]) if boxes)
+    path = benchmark / before["image_id"][row]
+    width, height = before[row]["image"].size
+    write_image(path, 2 * width, 2 * height)
+    write_image(path.parent / "new.JPEG")  # so that the folder is listed again
+    assert load(benchmark)["boxes"][row + (path.name > "new.JPEG")] == [[2 * edge for edge in before["boxes"][row][0]]]
 
 
 def test_folder_and_annotation_disagree(images):

@@ -199,3 +199,16 @@ def test_reader_that_gives_a_table(fake):
     table = to_dataset([Example(b"", str(label), label) for label in (0, 1)], ["cat", "dog"])
     fake(lambda: table)
     assert load_wsol_dataset("fake", split="train") is table
+
+
+def test_image_named_twice(class_folders, monkeypatch):
+    example = Example(class_folders / "train/cat/0.png", "a", 0)
+    benchmark = Benchmark(["cat", "dog"], {"train": lambda: Split([example, example])})
+    monkeypatch.setitem(loading.READERS, "twice", lambda data_dir: benchmark)
+    with pytest.raises(DatasetError, match="train split of twice names images twice:\n  - a\n"):
+        load_wsol_dataset("twice")
+
+
+def test_classes_of_one_name():
+    with pytest.raises(DatasetError, match="Several classes are called cat"):
+        Benchmark(["cat", "cat"], {})

@@ -159,10 +159,9 @@ def test_class_that_no_image_names(benchmark):
         file = lists / split / "class_labels.txt"
         file.write_text(file.read_text().replace(",2\n", ",4\n"))
     assert load(benchmark).features["label"].names == ["Football", "Bird", "class 2", "class 3", "0zzz"]
-    refuses(benchmark, "no usable image of 2 classes: class 2, class 3", "train")
 
 
 def test_negative_label(benchmark):
     file = benchmark / "metadata/OpenImages/test/class_labels.txt"
     file.write_text(file.read_text().replace(",0\n", ",-1\n"))
-    refuses(benchmark, r"test/class_labels.txt has the labels \[-1\]; openimages30k has 3 classes, 0 to 2")
+    refuses(benchmark, r"labels and the folders of their images do not go one to one:\n  - label -1: 01226z")

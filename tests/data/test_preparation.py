@@ -86,7 +86,7 @@ def test_an_interrupted_run_goes_on(boxed_folder, tmp_path):
 
 def test_other_settings_in_the_same_folder(boxed_folder, tmp_path):
     prepare(boxed_folder, tmp_path / "out")
-    with pytest.raises(DatasetError, match="begun with other settings: resize_shorter was None and is 5"):
+    with pytest.raises(DatasetError, match="begun with other settings or data: resize_shorter was None and is 5"):
         prepare(boxed_folder, tmp_path / "out", resize_shorter=5)
     with pytest.raises(DatasetError, match="is not empty and no preparation was begun in it"):
         prepare(boxed_folder, boxed_folder / "train")
@@ -131,3 +131,10 @@ def test_a_view_of_the_file_is_stored_as_it_is_seen(tmp_path, write_image, monke
     with Image.open(path) as whole:
         assert (np.asarray(image) == np.asarray(whole)[:20]).all()
     assert "| train | 2 | 1 | no |" in card(PreparationSettings("x", "y"), datasets.DatasetDict(train=table)).content
+
+
+def test_other_data_in_the_same_folder(boxed_folder, tmp_path, write_jsonl):
+    prepare(boxed_folder, tmp_path / "out")
+    write_jsonl(boxed_folder / "test/metadata.jsonl", {"file_name": "cat/9.png", "objects": {"bbox": [[3, 3, 4, 4]]}})
+    with pytest.raises(DatasetError, match="begun with other settings or data: content was"):
+        prepare(boxed_folder, tmp_path / "out")

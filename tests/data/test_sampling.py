@@ -84,8 +84,8 @@ def test_few_per_class_depends_on_ids_and_seed_not_on_order(table):
 @pytest.mark.parametrize(
     ("k", "message"),
     [
-        (0, "images_per_class is 0; at least 1 was expected"),
-        (-1, "images_per_class is -1; at least 1"),
+        (0, "images_per_class is 0; a whole number of at least 1 was expected"),
+        (-1, "images_per_class is -1; a whole number of at least 1"),
         (2, r"images_per_class is 2, but there are fewer .*:\n  - dog: 1\nLower it"),
         (3, r"images_per_class is 3, but there are fewer .*:\n  - cat: 2\n  - dog: 1\nLower it"),
     ],
@@ -170,7 +170,7 @@ def test_images_per_class_leave_the_other_splits_alone(pets):
     [
         ({"classes": ["ants", "bee"]}, "folder has no class 'ants'. Did you mean 'ant'"),
         ({"classes": ["ant"]}, "The train split has the single class 'ant'"),
-        ({"classes": []}, "no usable image"),
+        ({"classes": []}, "classes is empty"),
         ({"classes": ["cat"], "split": "test"}, "The test split has no usable image"),
         ({"images_per_class": 0}, "images_per_class is 0"),
         (

@@ -133,7 +133,7 @@ def test_missing_image(lists, caplog):
 def test_labels_with_gaps(lists):
     write_lines(lists / "train/class_labels.txt", *(f"{path},{2 * int(path[0])}" for path in TRAIN))
     with pytest.raises(
-        DatasetError, match=r"labels of .*train/class_labels.txt are not 0 to 1, each with images"
+        DatasetError, match=r"labels of .*train/class_labels.txt are not 0 to 1 without gaps"
     ) as caught:
         load(lists)
     assert caught.type is DatasetError  # not a split that is missing
