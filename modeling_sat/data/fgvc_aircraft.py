@@ -53,10 +53,10 @@ def read_fgvc_aircraft(
     root = benchmark_root(
         "fgvc_aircraft", data_dir, marker="images_box.txt", folders=["data", "fgvc-aircraft-2013b/data"]
     )
-    if metadata_dir is not None:
-        listed = read_wsol_metadata("fgvc_aircraft", root, metadata_dir, ("images", "."))
-        return replace(listed, image_feature=BannerlessImage(mode="RGB"))
     variants = [row[0] for row in read_rows(require(root, "variants.txt", "fgvc_aircraft"), root, {"variant": str})]
+    if metadata_dir is not None:
+        listed = read_wsol_metadata("fgvc_aircraft", root, metadata_dir, ("images", "."), variants)
+        return replace(listed, image_feature=BannerlessImage(mode="RGB"))
     read = partial(_read, root, variants)
     if train_on_validation:
         splits = {"train": partial(read, "train", "val"), "test": partial(read, "test")}

@@ -24,6 +24,7 @@ SPLIT_FOLDERS = {
 }
 IMAGE_FOLDERS = ("images", "jpegimages")
 ANNOTATION_FOLDERS = ("annotations", "annotation")
+TEXT_SUFFIXES = frozenset(["", ".txt", ".md", ".csv", ".jsonl", ".yaml", ".yml", ".html", ".pdf"])
 
 LAYOUTS = """Expected was one of
   - train/<class>/*.jpg and, if there are any, validation/<class>/*.jpg and test/<class>/*.jpg
@@ -58,6 +59,11 @@ def read_folder(data_dir: str | Path | None) -> Benchmark:
     tree = _Tree.walk(root)
     if not tree.images:
         raise DatasetError(f"{root} holds no images, but {contents(root)}.\n{LAYOUTS}.")
+    if tree.others:
+        logger.warning(
+            "%s holds %d files that are not read, being no images of a known kind:\n%s",
+            root, len(tree.others), listed([str(file) for file in tree.others]),
+        )  # fmt: skip
     split_folders = _split_folders(tree, root)
     annotations, absent = _annotations_by_image(root, tree)
 
@@ -117,10 +123,11 @@ class _Tree:
     images: list[PurePosixPath]
     annotation_files: list[PurePosixPath]
     folders: list[PurePosixPath]
+    others: list[PurePosixPath]
 
     @classmethod
     def walk(cls, root: Path) -> "_Tree":
-        tree = cls([], [], [])
+        tree = cls([], [], [], [])
         for parent, folders, files in os.walk(root, followlinks=True):
             folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
             relative = PurePosixPath(Path(parent).relative_to(root).as_posix())
@@ -130,7 +137,9 @@ class _Tree:
                     tree.images.append(file)
                 elif file.name in METADATA_FILES or file.suffix.lower() in (".xml", ".json"):
                     tree.annotation_files.append(file)
-        for paths in (tree.images, tree.annotation_files, tree.folders):
+                elif file.suffix.lower() not in TEXT_SUFFIXES:
+                    tree.others.append(file)
+        for paths in (tree.images, tree.annotation_files, tree.folders, tree.others):
             paths.sort()
         return tree
 

@@ -40,9 +40,6 @@ def read_stanford_cars(data_dir: str | Path | None, *, metadata_dir: str | None 
     Raises:
         DatasetError: a file of the layout is absent or damaged, or a class number is unknown.
     """
-    if metadata_dir is not None:
-        root = benchmark_root("stanford_cars", data_dir)
-        return read_wsol_metadata("stanford_cars", root, metadata_dir, (".", "car_ims"))
     base = benchmark_root("stanford_cars", data_dir)
     old = first_existing(base, ["cars_annos.mat", "stanford_cars/cars_annos.mat"])
     if old:
@@ -57,7 +54,10 @@ def read_stanford_cars(data_dir: str | Path | None, *, metadata_dir: str | None 
         root = benchmark_root("stanford_cars", base, marker="devkit/cars_meta.mat", folders=["stanford_cars"])
         (class_names,) = read_mat(root / "devkit/cars_meta.mat", root, "class_names")
         splits = {split: partial(_read_list, root, split, class_names) for split in LISTS}
-    return Benchmark([str(name) for name in class_names], splits, PUBLISHED_COUNTS, boxes_as_published=True)
+    class_names = [str(name) for name in class_names]
+    if metadata_dir is not None:
+        return read_wsol_metadata("stanford_cars", root, metadata_dir, (".", "car_ims"), class_names)
+    return Benchmark(class_names, splits, PUBLISHED_COUNTS, boxes_as_published=True)
 
 
 def _read_list(root: Path, split: str, class_names: list[str]) -> Split:

@@ -203,3 +203,11 @@ def test_real_fruit(real_data, caplog):
     assert splits["train"].features["label"].names == ["apple", "banana", "orange"]
     assert sum(len(boxes) == 1 for table in splits.values() for boxes in table["boxes"]) == 173
     assert "Left out 24 of 300 images" in caplog.text
+
+
+def test_files_that_are_no_images_are_named(class_folders, caplog):
+    (class_folders / "train/cat/2.heic").touch()
+    (class_folders / "LICENSE").touch()
+    (class_folders / "train/notes.txt").touch()
+    assert len(load_wsol_dataset("folder", class_folders, "train")) == 6
+    assert "holds 1 files that are not read, being no images of a known kind:\n  - train/cat/2.heic" in caplog.text

@@ -222,3 +222,14 @@ def test_other_folders(newer, missing):
     (newer / missing).unlink()
     refuses(newer, f"stanford_cars has {missing} in its folder, but .* has not; devkit/ holds cars_")
     refuses(None, "stanford_cars is read from disk: pass data_dir")
+
+
+def test_lists_in_the_form_of_wsolevaluation(newer):
+    lists = newer / "metadata/test"
+    lists.mkdir(parents=True)
+    (lists / "image_ids.txt").write_text("cars_test/00001.jpg\n")
+    (lists / "class_labels.txt").write_text("cars_test/00001.jpg,1\n")
+    (lists / "localization.txt").write_text("cars_test/00001.jpg,1,2,9,8\n")
+    table = load(newer, "test", metadata_dir="metadata")
+    assert table.features["label"].names == CLASS_NAMES
+    assert (table["label"][:], table["boxes"][:]) == ([1], [[[1, 2, 9, 8]]])
