@@ -1,7 +1,7 @@
 """Datasets of the Hub, and folders of Parquet files, with whatever column names they have."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -58,11 +58,12 @@ def read_hub(
     if Path(name).is_dir():
         # By their files: a folder's own card would let an earlier conversion of it stand in for what it holds now.
         files = _parquet_files(Path(name) / (data_dir or config or ""))
-        load, theirs = partial(datasets.load_dataset, "parquet", data_files=files), list(files)
+        load, theirs, features = partial(datasets.load_dataset, "parquet", data_files=files), list(files), None
     else:
         source = {"data_dir": data_dir and str(data_dir), "revision": revision}
         load = partial(datasets.load_dataset, name, config, **source)
         theirs = _explained(name, lambda: datasets.get_dataset_split_names(name, config, **source))
+        features = _explained(name, lambda: datasets.load_dataset_builder(name, config, **source).info.features)
     found = {ours: next((split for split in known if split in theirs), None) for ours, known in SPLITS.items()}
     for ours, split in (splits or {}).items():
         if ours not in SPLITS or split not in theirs:
@@ -80,10 +81,12 @@ def read_hub(
     def table(split: str) -> Dataset | IterableDataset:
         return _explained(name, lambda: load(split=split, streaming=streaming))
 
-    first = table(next(iter(found.values())))
-    features = first.features or first._resolve_features().features
+    if features is None:  # nothing but the data says
+        first = table(next(iter(found.values())))
+        features = first.features or first._resolve_features().features
     _check_columns(name, features, names, columns or {})
-    class_names = _class_names(name, features, names["label"], [] if streaming else list(map(table, found.values())))
+    tables = None if streaming else (table(split) for split in found.values())  # read only where they must be
+    class_names = _class_names(name, features, names["label"], tables)
     convert = _convert_stream if streaming else _convert
 
     def read(split: str) -> Dataset | IterableDataset:
@@ -150,12 +153,12 @@ def reach_feature(features: Mapping[str, Any], name: str) -> Any:
     return found
 
 
-def _class_names(name: str, features: datasets.Features, column: str, tables: list[Dataset]) -> list[str]:
+def _class_names(name: str, features: datasets.Features, column: str, tables: Iterable[Dataset] | None) -> list[str]:
     feature = features[column]
     if isinstance(feature, datasets.ClassLabel):
         return feature.names
     dtype = str(getattr(feature, "dtype", ""))
-    if tables and dtype.startswith(("string", "large_string", "int", "uint")):
+    if tables is not None and dtype.startswith(("string", "large_string", "int", "uint")):
         values = set().union(*(table.unique(column) for table in tables)) - {None}
         if "string" in dtype:
             return sorted(values)
