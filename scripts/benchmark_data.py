@@ -32,7 +32,7 @@ IMAGENET_CLASSES, IMAGENET_IMAGES = 1000, 1_281_167
 
 
 def write_photographs(folder: Path, count: int) -> None:
-    """JPEGs of 500×375 pixels, quality 90, about 60 kB each, as ImageNet's are on average larger."""
+    """Smooth colours with some grain as JPEGs of 500×375 pixels, about 60 kB each, in two class folders."""
     generator = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(generator.integers(0, 256, (47, 63, 3), dtype=np.uint8)).resize((500, 375))

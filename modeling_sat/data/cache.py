@@ -57,7 +57,6 @@ def cached_table(
             unfinished.rename(file)
             return datasets.Dataset.from_file(str(file))
         return table
-
     finally:
         unfinished.unlink(missing_ok=True)
 

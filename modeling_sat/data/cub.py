@@ -11,11 +11,10 @@ from .lists import (
     require_same_keys,
     unique,
     whole_number,
-    with_slashes,
     yes_or_no,
 )
 from .masks import MaskFiles
-from .paths import benchmark_root, first_existing, require
+from .paths import benchmark_root, first_existing, require, with_slashes
 from .wsol_metadata import read_split, read_wsol_metadata
 
 
@@ -28,7 +27,8 @@ def read_cub(data_dir: str | Path | None, *, metadata_dir: str | None = None) ->
     """Reads what `CUB_200_2011.tgz` unpacks to, and `segmentations/` beside `images/` or beside `CUB_200_2011/`.
 
     Splits are the official train and test, and validation, CUBV2 of wsolevaluation, where its list files lie in
-    `metadata/CUB/val` and its images in `CUBV2/`, both beside `images/` or beside `CUB_200_2011/`. Classes are named as in `classes.txt`: "001.Black_footed_Albatross".
+    `metadata/CUB/val` and its images in `CUBV2/`, both beside `images/` or beside
+    `CUB_200_2011/`. Classes are named as in `classes.txt`: "001.Black_footed_Albatross".
 
     A box is (x, y, x + width, y + height) of `bounding_boxes.txt`, the numbers by which the authors of SAT evaluate
     (`DataLoader/CUB_200_2011.py:11-31`). Those of wsolevaluation differ on 36 test images whose box reaches the right

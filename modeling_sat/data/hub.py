@@ -130,7 +130,7 @@ def _explained(name: str, load: Callable[[], Any]) -> Any:
 
 def _check_columns(name: str, features: datasets.Features, names: dict[str, str], asked: Mapping[str, str]) -> None:
     for ours in ("image", "label", *asked):
-        there = reach_feature(features, names[ours]) if ours == "boxes" else names[ours] in features
+        there = _reach_feature(features, names[ours]) if ours == "boxes" else names[ours] in features
         if not there:
             raise DatasetError(
                 f"{name} has no column {names[ours]!r} for {ours!r}; it has {', '.join(features)}. Say which it is by "
@@ -142,7 +142,7 @@ def _check_columns(name: str, features: datasets.Features, names: dict[str, str]
         )
 
 
-def reach_feature(features: Mapping[str, Any], name: str) -> Any:
+def _reach_feature(features: Mapping[str, Any], name: str) -> Any:
     """The feature at a path with dots, also through lists, or None."""
     found: Any = features
     for part in name.split("."):

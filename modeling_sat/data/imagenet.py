@@ -24,7 +24,7 @@ PUBLISHED_COUNTS = {"train": 1_281_167, "validation": 10_000, "test": 50_000}
 IMAGE_FOLDERS = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "ILSVRC", "dataset/ILSVRC")
 SYNSET_FILES = ("LOC_synset_mapping.txt", "synset_words.txt", "ILSVRC/LOC_synset_mapping.txt")
 V2_FOLDERS = ("val2", "imagenetv2-threshold0.7", "imagenetv2-threshold0.7-format-val")
-V2_METADATA = ("metadata/ILSVRC/val", "../../metadata/ILSVRC/val")
+V2_METADATA = "metadata/ILSVRC/val"
 
 
 def read_imagenet(
@@ -89,7 +89,7 @@ def read_imagenet(
     if (folder / "val").is_dir():
         splits["test"] = partial(_read_val, root, folder / "val", wnids, published, allow_partial)
     version_2 = first_existing(root, [f"{base}/{name}" for base in IMAGE_FOLDERS for name in V2_FOLDERS])
-    lists = first_existing(root, V2_METADATA)
+    lists = first_existing(root, [V2_METADATA])
     if version_2 is not None and lists is not None:
         splits["validation"] = partial(_read_version_2, root, version_2, lists, wnids, published)
     class_names = distinct_names({wnid: synsets.get(wnid, wnid) for wnid in wnids})

@@ -12,7 +12,7 @@ from .annotations import read_voc_file
 from .checks import listed
 from .examples import Box, DatasetError
 from .lists import positive_number, read_rows, relative_name, unique
-from .paths import first_existing
+from .paths import first_existing, with_slashes
 from .wsol_metadata import read_boxes, read_labels, read_sizes
 
 
@@ -110,9 +110,6 @@ def _read_xml(root: Path, files: list[Path], split: str) -> Annotations:
 def _read_kaggle(root: Path, file: Path) -> Annotations:
     """`ImageId,PredictionString`, the latter `wnid x_min y_min x_max y_max` for each box."""
 
-    def image_id(text: str) -> str:
-        return text
-
     def boxes(text: str) -> Annotation | None:
         if text == "PredictionString":
             return None
@@ -123,7 +120,7 @@ def _read_kaggle(root: Path, file: Path) -> Annotations:
         numbers = [float(cell) for i, cell in enumerate(cells) if i % 5]
         return Annotation(wnids.pop(), [tuple(numbers[i : i + 4]) for i in range(0, len(numbers), 4)])
 
-    rows = read_rows(file, root, {"ImageId": image_id, "PredictionString": boxes}, ",")
+    rows = read_rows(file, root, {"ImageId": str, "PredictionString": boxes}, ",")
     return unique([row for row in rows if row[1] is not None], file, root)
 
 
@@ -132,7 +129,7 @@ def _read_sat(root: Path, file: Path) -> Annotations:
 
     def image(text: str) -> tuple[str, str, tuple[int, int]]:
         path, width, height = text.split()
-        wnid, _, name = path.replace("\\", "/").rpartition("/")
+        wnid, _, name = with_slashes(path).rpartition("/")
         return Path(name).stem, wnid.rstrip("/"), (positive_number(width), positive_number(height))
 
     def boxes(text: str) -> list[Box]:

@@ -154,13 +154,9 @@ def yes_or_no(text: str) -> bool:
     return text == "1"
 
 
-def with_slashes(path: str) -> str:
-    return path.replace("\\", "/")
-
-
-def file_name(text: str) -> str:
+def not_empty(text: str) -> str:
     if not text:
-        raise ValueError("a file was expected")
+        raise ValueError("a name was expected")
     return text
 
 

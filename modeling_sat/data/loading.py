@@ -39,7 +39,8 @@ READERS: dict[str, Callable[..., Benchmark]] = {
     "folder": read_folder,
     "shapes": read_shapes,
 }
-"""Dataset name → function `(data_dir, **options) -> Benchmark`. One that draws random numbers has the option `seed`."""
+"""Dataset name → function `(data_dir, **options) -> Benchmark`. One that draws random numbers has the option
+`seed`, one that can do with a part of its files `allow_partial`; `load_wsol_dataset` gives both."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -60,8 +61,8 @@ def load_wsol_dataset(
     """Reads a benchmark into the same columns as every other, having checked all its images and boxes.
 
     Of published benchmarks, also the number of images is checked. Images of ImageNet's training split and of Parquet
-    files, too many to decode beforehand, are only listed. What was checked is kept in the cache of 🤗 Datasets and not checked again
-    until a file changes.
+    files, too many to decode beforehand, are only listed. What was checked is kept in the cache of 🤗 Datasets and not
+    checked again until a file changes.
 
     Columns:
         image: `datasets.Image`, decoded when a row is read: upright, mode RGB, original size.
@@ -123,7 +124,8 @@ def load_wsol_dataset(
             raise MissingSplitError(_missing_split(name, split_name, available, is_stream))
 
     def read(official: str) -> datasets.Dataset:
-        request = f"{name} {data_dir and Path(data_dir).absolute()} {official} {sorted(reader_options.items())} {on_bad_image} {allow_partial}"
+        folder = data_dir and Path(data_dir).absolute()
+        request = f"{name} {folder} {official} {sorted(reader_options.items())} {on_bad_image} {allow_partial}"
         table = _read_split(benchmark, official, name, request, on_bad_image, allow_partial)
         if isinstance(table, datasets.IterableDataset):
             return table

@@ -29,16 +29,15 @@ def read_mat(file: Path, root: Path, *names: str) -> list[Any]:
     return [_as_list(content[variable]) for variable in names]
 
 
-def read_records(file: Path, root: Path, name: str, fields: Mapping[str, Callable[[Any], Any]]) -> list[tuple]:
-    """Some fields of each record of the struct array `name`, converted.
+def rows_of(records: list[Any], file: Path, root: Path, fields: Mapping[str, Callable[[Any], Any]]) -> list[tuple]:
+    """Some fields of each record of a struct array that `read_mat` gave, converted.
 
     Args:
         fields: name of each field and what converts its value; a TypeError or ValueError names the field.
 
     Raises:
-        DatasetError: the file is damaged, or lacks the variable or a field, or a value is of another kind.
+        DatasetError: the variable is no struct array or lacks a field, or a value is of another kind.
     """
-    (records,) = read_mat(file, root, name)
     missing = [
         field for field in fields if any(not isinstance(record, dict) or field not in record for record in records)
     ]

@@ -7,25 +7,10 @@ from posixpath import normpath
 from .examples import DatasetError
 
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-    ]
-    + [".jp2", ".avif", ".tga"]
-)
+IMAGE_SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".tga",
+))  # fmt: skip
 
 
 def benchmark_root(
@@ -85,9 +70,13 @@ def inside(root: Path, listed: str) -> Path | None:
 
     Back-slashes, which some lists have, separate folders as slashes do.
     """
-    path = PurePosixPath(normpath(listed.replace("\\", "/")))
+    path = PurePosixPath(normpath(with_slashes(listed)))
     leads_out = path.is_absolute() or path.parts[:1] in ((), ("..",)) or PureWindowsPath(path).drive
     return None if leads_out else root / path
+
+
+def with_slashes(path: str) -> str:
+    return path.replace("\\", "/")
 
 
 def contents(folder: Path, most: int = 8) -> str:

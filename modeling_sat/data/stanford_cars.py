@@ -6,8 +6,8 @@ from pathlib import Path
 from .checks import listed
 from .examples import Benchmark, DatasetError, Example, Split
 from .lists import image_paths, relative_name
-from .matlab import read_mat, read_records
-from .paths import benchmark_root, first_existing, require
+from .matlab import read_mat, rows_of
+from .paths import benchmark_root, first_existing, require, with_slashes
 from .wsol_metadata import read_wsol_metadata
 
 
@@ -44,8 +44,8 @@ def read_stanford_cars(data_dir: str | Path | None, *, metadata_dir: str | None 
     old = first_existing(base, ["cars_annos.mat", "stanford_cars/cars_annos.mat"])
     if old:
         root = old.parent
-        (class_names,) = read_mat(old, root, "class_names")
-        rows = read_records(old, root, "annotations", {"relative_im_path": str, **FIELDS, "test": bool})
+        class_names, records = read_mat(old, root, "class_names", "annotations")
+        rows = rows_of(records, old, root, {"relative_im_path": str, **FIELDS, "test": bool})
         splits = {
             split: partial(_split, root, old, [row[:-1] for row in rows if row[-1] == is_test], class_names)
             for split, is_test in (("train", False), ("test", True))
@@ -63,12 +63,12 @@ def read_stanford_cars(data_dir: str | Path | None, *, metadata_dir: str | None 
 def _read_list(root: Path, split: str, class_names: list[str]) -> Split:
     file = first_existing(root, LISTS[split]) or require(root, LISTS[split][0], "stanford_cars")
     (records,) = read_mat(file, root, "annotations")
-    if split == "test" and all("class" not in record for record in records):
+    if split == "test" and all(isinstance(record, dict) and "class" not in record for record in records):
         raise DatasetError(
             f"{relative_name(file, root)} has no classes, as in the challenge; put cars_test_annos_withlabels.mat of the "
             f"same source into {root / 'devkit'}."
         )
-    rows = read_records(file, root, "annotations", {"fname": str, **FIELDS})
+    rows = rows_of(records, file, root, {"fname": str, **FIELDS})
     folder = f"cars_{split}"
     nested = (root / folder / folder).is_dir()
     return _split(root / folder / (folder if nested else ""), file, rows, class_names, prefix=f"{folder}/")
@@ -85,7 +85,7 @@ def _split(folder: Path, file: Path, rows: list[tuple], class_names: list[str], 
     paths = image_paths(folder, [name for name, *_ in rows], file)
     return Split(
         [
-            Example(path, prefix + name.replace("\\", "/"), label - 1, [tuple(box)])
+            Example(path, prefix + with_slashes(name), label - 1, [tuple(box)])
             for path, (name, *box, label) in zip(paths, rows, strict=True)
         ]
     )

@@ -10,7 +10,7 @@ from .checks import listed
 from .examples import Benchmark, Box, DatasetError, Example, Split
 from .lists import image_paths, relative_name
 from .matlab import read_mat
-from .paths import benchmark_root, first_existing, require
+from .paths import benchmark_root, first_existing, require, with_slashes
 from .wsol_metadata import read_wsol_metadata
 
 
@@ -53,7 +53,7 @@ def _rows(root: Path, file: Path) -> list[tuple[str, int]]:
         raise DatasetError(
             f"{relative_name(file, root)} has {len(names)} images and {len(labels)} labels. Unpack it again."
         )
-    return [(str(name).replace("\\", "/"), int(label) - 1) for name, label in zip(names, labels, strict=True)]
+    return [(with_slashes(str(name)), int(label) - 1) for name, label in zip(names, labels, strict=True)]
 
 
 def _class_names(rows: list[tuple[str, int]], folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Views of an image: what the model learns from, and the ten crops by which the paper classifies."""
+"""Views of an image: what the model learns from, how it is decoded and scaled, and the ten crops that classify."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -13,18 +13,17 @@ from pathlib import Path, PurePosixPath
 from .checks import listed
 from .examples import Benchmark, Box, DatasetError, Example, Split
 from .lists import (
-    file_name,
     image_paths,
+    not_empty,
     positive_number,
     read_rows,
     relative_name,
     require_same_keys,
     unique,
     whole_number,
-    with_slashes,
 )
 from .masks import MaskFiles
-from .paths import contents, inside
+from .paths import contents, inside, with_slashes
 
 
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "test": "test"}
@@ -170,7 +169,7 @@ def _lists_masks(file: Path) -> bool:
 
 def _read_masks(file: Path, root: Path, folders: Sequence[str]) -> dict[str, MaskFiles]:
     """Image id → files of its instances and of the ignored region, which stands on its first line."""
-    rows = read_rows(file, root, {"path": with_slashes, "mask": file_name, "ignored": str}, ",")
+    rows = read_rows(file, root, {"path": with_slashes, "mask": not_empty, "ignored": str}, ",")
     names = [name for _, *both in rows for name in both if name]
     folder = _image_folder(root, folders, names)
     paths = dict(zip(names, image_paths(folder, names, file), strict=True))

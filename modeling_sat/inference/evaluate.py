@@ -82,8 +82,8 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     """Evaluates and, on the main process, writes `metrics.json`, `records.parquet`, pictures and a report.
 
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
-    the validation split, where it has boxes or masks; the one saved in the checkpoint. One chosen on validation images is saved
-    into the processor of a checkpoint folder if it is that of `post_process_localization`: protocol `sat`, and the view
+    the validation split, where it has boxes or masks; the one saved in the checkpoint. One chosen on validation images
+    is saved into the processor of a checkpoint folder if it is that of `post_process_localization`: protocol `sat`, and the view
     that the processor shows. Of another view it would be the wrong one: maps of a crop have another range.
 
     Returns:
