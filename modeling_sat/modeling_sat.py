@@ -57,7 +57,8 @@ class SATForWeaklySupervisedLocalizationOutput(ModelOutput):
     Boxes and masks come from `SATImageProcessor.post_process_localization`.
 
     Args:
-        loss: scalar, Eq. 9, when `labels` are given; the three terms are beside it, unweighted.
+        loss: scalar, Eq. 9, when `labels` are given; the three terms are beside it, unweighted. Of a part of a batch
+            (`num_items_in_batch`): its share of it.
         classification_loss: scalar, cross-entropy.
         area_loss: scalar in [0, 1], Eq. 7.
         normalization_loss: scalar in [0, 0.25], Eq. 8.
@@ -223,7 +224,12 @@ class SATPatchClassifier(nn.Conv2d):
         return super().forward(tokens.permute(0, 3, 1, 2))
 
 
-def area_loss(localization_map: torch.Tensor, target: float, over_all_processes: bool = False) -> torch.Tensor:
+def area_loss(
+    localization_map: torch.Tensor,
+    target: float,
+    over_all_processes: bool = False,
+    batch_area: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Eq. 7: the distance of the batch's mean foreground area from λ.
 
     Args:
@@ -231,19 +237,36 @@ def area_loss(localization_map: torch.Tensor, target: float, over_all_processes:
         target: λ, in (0, 1).
         over_all_processes: take the mean over the batches of all processes. Every process must call at once. The
             value is the global one on each, and after DistributedDataParallel averages them the gradient is exact.
+        batch_area: scalar, the mean area of the batch that these maps are a part of. Averaged over all parts by
+            their number of images, value and gradient are then those of the whole batch.
 
     Returns:
         scalar in [0, 1].
     """
     area = localization_map.mean()
-    if over_all_processes and torch.distributed.is_available() and torch.distributed.is_initialized():
-        batch_size = localization_map.shape[0]
-        totals = torch.stack([area.detach() * batch_size, area.new_tensor(batch_size)])
-        torch.distributed.all_reduce(totals)
-        # Only the sign of (area - λ) depends on other processes; uneven batches weigh by their share of the images.
-        area = area * (batch_size * torch.distributed.get_world_size() / totals[1])
-        area = area + (totals[0] / totals[1] - area).detach()
+    if batch_area is None and over_all_processes:
+        # Uneven batches weigh by their share of the images.
+        totals = sum_over_processes(area.detach() * len(localization_map), len(localization_map))
+        area = area * (len(localization_map) * world_size() / totals[1])
+        batch_area = totals[0] / totals[1]
+    if batch_area is not None:
+        # ∇|A - λ| = sign(A - λ)·∇A: only the sign depends on the rest of the batch.
+        area = area + (batch_area - area).detach()
     return (area - target).abs()
+
+
+def world_size() -> int:
+    """Number of processes that train together."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if distributed else 1
+
+
+def sum_over_processes(total: torch.Tensor, count: int) -> torch.Tensor:
+    """(2,) float32: `total` and `count`, each summed over all processes."""
+    totals = torch.stack([total, total.new_tensor(count)])
+    if world_size() > 1:
+        torch.distributed.all_reduce(totals)
+    return totals
 
 
 def normalization_loss(localization_map: torch.Tensor, kernel_size: int = 3, sigma: float = 0.418) -> torch.Tensor:
@@ -264,6 +287,11 @@ def normalization_loss(localization_map: torch.Tensor, kernel_size: int = 3, sig
         localization_map.unsqueeze(1), profile.outer(profile)[None, None], padding=kernel_size // 2
     )
     return (smoothed * (1 - smoothed)).mean()
+
+
+def share_of_batch(labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None) -> torch.Tensor | float:
+    """What a mean over these images weighs in the loss of the batch that they are a part of."""
+    return 1.0 if num_items_in_batch is None else len(labels) / num_items_in_batch
 
 
 class SATPreTrainedModel(ViTPreTrainedModel):
@@ -414,9 +442,6 @@ class SATModel(SATPreTrainedModel):
 class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
     """A classifier that also says where: logits, a localization map in [0, 1], and the three losses of Eq. 9."""
 
-    # The loss is a mean over the batch; without this, Trainer would not divide it by the accumulation steps.
-    accepts_loss_kwargs = False
-
     def __init__(self, config: SATConfig):
         super().__init__(config)
         self.vit = SATModel(config)
@@ -434,6 +459,8 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
         labels: torch.Tensor | None = None,
         output_class_maps: bool = False,
         interpolate_pos_encoding: bool | None = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        batch_area: torch.Tensor | None = None,
         **kwargs,
     ) -> SATForWeaklySupervisedLocalizationOutput:
         """
@@ -442,6 +469,11 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
             labels: (batch,) int64 in [0, num_labels); the losses are computed when they are given.
             output_class_maps: also run the head as a convolution and return `class_maps`.
             interpolate_pos_encoding: accept another size than `config.image_size`, in whole patches.
+            num_items_in_batch: images of the whole batch, of which these are a part (gradient accumulation, several
+                processes): `loss` is then this part's share, to be summed over the parts. `Trainer` passes it.
+            batch_area: scalar, the mean area of the whole batch's maps, for an exact area loss of a part; see
+                `area_loss`. Default: that of these images, or with `area_reduction="global"` of those that the
+                processes see at once.
         """
         outputs = self.vit(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
         class_maps = None
@@ -456,7 +488,9 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
             if output_class_maps:
                 class_maps = self.patch_classifier.class_maps(tokens)
 
-        losses = {} if labels is None else self.losses(logits, labels, outputs.localization_map)
+        losses = {}
+        if labels is not None:
+            losses = self.losses(logits, labels, outputs.localization_map, num_items_in_batch, batch_area)
         return SATForWeaklySupervisedLocalizationOutput(
             **losses,
             logits=logits,
@@ -467,7 +501,14 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
             attentions=outputs.attentions,
         )
 
-    def losses(self, logits: torch.Tensor, labels: torch.Tensor, localization_map: torch.Tensor) -> dict:
+    def losses(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        localization_map: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        batch_area: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
         """Eq. 7-9 in float32."""
         if labels.device.type == "cpu" and not torch.compiler.is_compiling():
             self.check_labels(labels)
@@ -475,8 +516,12 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
             localization_map = localization_map.to(logits.device)
             # Evaluation has no gradient to make exact, and ranks that evaluate unevenly must not wait for each other.
             over_all_processes = self.training and self.config.area_reduction == "global"
+            if over_all_processes and num_items_in_batch is not None and batch_area is None:
+                # The share below weighs uneven batches already, so the area loss must not.
+                totals = sum_over_processes(localization_map.detach().sum(), localization_map.numel())
+                batch_area = totals[0] / totals[1]
             classification = nn.functional.cross_entropy(logits.float(), labels.to(logits.device))
-            area = area_loss(localization_map, self.config.area_target, over_all_processes)
+            area = area_loss(localization_map, self.config.area_target, over_all_processes, batch_area)
             normalization = normalization_loss(
                 localization_map, self.config.smoothing_kernel_size, self.config.smoothing_sigma
             )
@@ -486,7 +531,7 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
                 + self.config.normalization_loss_weight * normalization
             )
         return {
-            "loss": loss,
+            "loss": loss * share_of_batch(labels, num_items_in_batch),
             "classification_loss": classification,
             "area_loss": area,
             "normalization_loss": normalization,

@@ -25,6 +25,7 @@ from modeling_sat import SATImageProcessor
 from modeling_sat.data import load_wsol_dataset
 from modeling_sat.data.views import PixelScaling, TrainingView
 from modeling_sat.training import SATTrainingArguments
+from modeling_sat.training.batches import TrainingBatches
 from modeling_sat.training.run import collate
 
 
@@ -57,12 +58,14 @@ def loaders(folder: Path, num_workers: int, batch_size: int) -> dict[str, DataLo
             "labels": torch.tensor([row["labels"] for row in rows]),
         }
 
-    settings = {"batch_size": batch_size, "num_workers": num_workers, "persistent_workers": True}
+    settings = {"num_workers": num_workers, "persistent_workers": True}
     plain = table.select_columns(["image", "label"]).with_transform(processed)
     ours = TrainingView((256, 256), (224, 224)).of(table)
     return {
-        "SAT training view": DataLoader(ours, collate_fn=collate, **settings),
-        "datasets + ViTImageProcessor": DataLoader(plain, collate_fn=collate_vit, **settings),
+        "SAT training view": DataLoader(
+            ours, batch_sampler=TrainingBatches(len(ours), batch_size), collate_fn=collate, **settings
+        ),
+        "datasets + ViTImageProcessor": DataLoader(plain, batch_size, collate_fn=collate_vit, **settings),
     }
 
 

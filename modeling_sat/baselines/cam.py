@@ -10,7 +10,12 @@ from transformers.models.vit.modeling_vit import ViTPreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
 from ..configuration_sat import SATConfig, pair
-from ..modeling_sat import SATForWeaklySupervisedLocalizationOutput, SATPatchClassifier, SATPreTrainedModel
+from ..modeling_sat import (
+    SATForWeaklySupervisedLocalizationOutput,
+    SATPatchClassifier,
+    SATPreTrainedModel,
+    share_of_batch,
+)
 
 
 _SAT_ALONE = {field.name for field in dataclasses.fields(SATConfig)} - {
@@ -39,7 +44,6 @@ class CAMForWeaklySupervisedLocalization(ViTPreTrainedModel):
 
     config: CAMConfig
     config_class = CAMConfig
-    accepts_loss_kwargs = False
     maps_are_of_a_class = True
 
     def __init__(self, config: CAMConfig):
@@ -57,6 +61,7 @@ class CAMForWeaklySupervisedLocalization(ViTPreTrainedModel):
         labels: torch.Tensor | None = None,
         output_class_maps: bool = False,
         interpolate_pos_encoding: bool | None = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs,
     ) -> SATForWeaklySupervisedLocalizationOutput:
         """
@@ -65,6 +70,7 @@ class CAMForWeaklySupervisedLocalization(ViTPreTrainedModel):
             labels: (batch,) int64 in [0, num_labels).
             output_class_maps: return the maps of all classes as well.
             interpolate_pos_encoding: accept another size than `config.image_size`, in whole patches.
+            num_items_in_batch: images of the whole batch, as in SAT's forward.
 
         Returns:
             `localization_map` (batch, h, w) in [0, 1]: the predicted class's map, min-max normalized for each image.
@@ -80,7 +86,7 @@ class CAMForWeaklySupervisedLocalization(ViTPreTrainedModel):
         lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
         return SATForWeaklySupervisedLocalizationOutput(
-            loss=loss,
+            loss=None if loss is None else loss * share_of_batch(labels, num_items_in_batch),
             classification_loss=loss,
             logits=logits,
             localization_map=(maps - lowest) / (highest - lowest).clamp(min=1e-5),

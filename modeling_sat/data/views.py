@@ -1,5 +1,6 @@
 """Views of an image: what the model learns from, how it is decoded and scaled, and the ten crops that classify."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -39,15 +40,17 @@ class ReducedImage(datasets.Image):
 class TrainingView:
     """Squash to `resize`, random crop to `crop`, random horizontal flip (paper 4.1; `DataLoader/CUB_200_2011.py:49-54`).
 
-    A transform for `datasets.Dataset.with_transform`. Its randomness is torch's, so seeds, workers and resuming act
-    on it as on the rest of the training.
+    How an image is cropped and flipped depends on `seed`, the pass and the image's place in the dataset alone: not on
+    the number of processes or workers, nor on where a training was interrupted.
 
     Args:
         resize: (height, width) in pixels.
         crop: (height, width) in pixels, at most `resize`.
         horizontal_flip: probability of a flip, in [0, 1].
+        seed: another seed, other crops and flips.
 
-    Returns (on call with a batch of columns `image` and `label`):
+    Returns (on call with a batch of columns `image` and `label`, and for each a number or numbers that its draw depends on,
+    by default its place in the batch):
         `pixel_values` (batch, 3, *crop) uint8, as they travel fastest from a worker and to a device, where
         `PixelScaling` makes them what the model takes; and `labels` (batch,) int64.
     """
@@ -59,7 +62,7 @@ class TrainingView:
     SHUFFLE_BUFFER = 5000
     """Images of a stream from which the next is drawn; they are held undecoded."""
 
-    def __init__(self, resize: tuple[int, int], crop: tuple[int, int], horizontal_flip: float = 0.5):
+    def __init__(self, resize: tuple[int, int], crop: tuple[int, int], horizontal_flip: float = 0.5, seed: int = 0):
         if resize[0] < crop[0] or resize[1] < crop[1]:
             raise ValueError(
                 f"Training images are resized to {resize[0]}×{resize[1]}, which holds no crop of "
@@ -68,32 +71,62 @@ class TrainingView:
         self.resize = resize
         self.crop = crop
         self.horizontal_flip = horizontal_flip
+        self.seed = seed
 
-    def of(self, dataset: datasets.Dataset | datasets.IterableDataset) -> datasets.Dataset | datasets.IterableDataset:
+    def of(self, dataset: datasets.Dataset | datasets.IterableDataset) -> "TrainingImages | datasets.IterableDataset":
         """A labelled dataset seen through this view, its images decoded no larger than needed.
 
-        A stream is shuffled within a buffer, since its rows cannot be drawn in any order.
+        A stream is shuffled within a buffer, since its rows cannot be drawn in any order, and does not end.
         """
         dataset = dataset.select_columns(["image", "label"])
         if type(dataset.features["image"]) is datasets.Image:
             enough = (self.REDUCTION_LEFT * self.resize[1], self.REDUCTION_LEFT * self.resize[0])
             dataset = dataset.cast_column("image", ReducedImage(mode="RGB", enough=enough))
         if isinstance(dataset, datasets.Dataset):
-            return dataset.with_transform(self)
-        shuffled = dataset.shuffle(seed=int(torch.initial_seed() % 2**31), buffer_size=self.SHUFFLE_BUFFER)
-        return shuffled.map(self, batched=True, batch_size=16, remove_columns=["image", "label"]).with_format("torch")
+            return TrainingImages(dataset, self)
+        stream = dataset.shuffle(seed=self.seed, buffer_size=self.SHUFFLE_BUFFER).repeat(None)
+        stream = stream.map(
+            self, with_indices=True, batched=True, batch_size=16, remove_columns=["image", "label"]
+        )  # fmt: skip
+        return stream.with_format("torch")
 
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
-        views = np.stack([np.asarray(self.augment(image)).transpose(2, 0, 1) for image in batch["image"]])
+    def __call__(
+        self, batch: dict[str, list[Any]], draws: Sequence[int | tuple[int, ...]] | None = None
+    ) -> dict[str, Any]:
+        draws = range(len(batch["image"])) if draws is None else draws
+        seeds = [(self.seed, *(draw if isinstance(draw, tuple) else (draw,))) for draw in draws]
+        views = [self.augment(image, np.random.default_rng(seed)) for image, seed in zip(batch["image"], seeds)]
+        views = np.stack([np.asarray(view).transpose(2, 0, 1) for view in views])
         return {"pixel_values": torch.from_numpy(views), "labels": torch.tensor(batch["label"])}
 
-    def augment(self, image: Image.Image) -> Image.Image:
-        top = int(torch.randint(self.resize[0] - self.crop[0] + 1, ()))
-        left = int(torch.randint(self.resize[1] - self.crop[1] + 1, ()))
+    def augment(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
+        top = int(random.integers(self.resize[0] - self.crop[0] + 1))
+        left = int(random.integers(self.resize[1] - self.crop[1] + 1))
         image = resized_crop(image, self.resize[::-1], (left, top, left + self.crop[1], top + self.crop[0]))
-        if float(torch.rand(())) < self.horizontal_flip:
+        if random.random() < self.horizontal_flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return image
+
+
+class TrainingImages(torch.utils.data.Dataset):
+    """The images of a table through a `TrainingView`; `training.batches.TrainingBatches` says which, and in which pass.
+
+    An item's key is (pass, position), both from 0.
+    """
+
+    def __init__(self, table: datasets.Dataset, view: TrainingView):
+        self.table = table
+        self.view = view
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict[str, torch.Tensor]]:
+        batch = self.view(self.table[[position for _, position in keys]], keys)
+        return [{name: column[index] for name, column in batch.items()} for index in range(len(keys))]
 
 
 def resized_crop(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:

@@ -4,13 +4,16 @@ from ..localization_sat import View
 from .boxes import box_iou
 from .constant_boxes import ConstantBoxes
 from .constant_maps import PixelCounts, constant_map_baselines
-from .evaluator import PIXEL_THRESHOLDS, LocalizationEvaluator
+from .evaluator import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, PIXEL_THRESHOLDS, LocalizationEvaluator
 from .protocols import PROTOCOLS, get_protocol
 from .records import IOU_THRESHOLDS, LocalizationRecord, sweep_iou
 from .storage import load_records, save_records
 
 
 __all__ = [
+    "BOX_METRICS",
+    "CLASSIFICATION_METRICS",
+    "PIXEL_METRICS",
     "IOU_THRESHOLDS",
     "PIXEL_THRESHOLDS",
     "PROTOCOLS",

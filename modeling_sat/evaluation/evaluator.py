@@ -21,6 +21,12 @@ from .records import (
 )
 
 
+CLASSIFICATION_METRICS = ("top1_cls", "top5_cls")
+BOX_METRICS = (
+    "gt_known_loc", "top1_loc", "top5_loc", "box_acc_30", "box_acc_50", "box_acc_70", "max_box_acc", "max_box_acc_v2",
+)  # fmt: skip
+PIXEL_METRICS = ("pxap", "piou")
+"""What `LocalizationEvaluator.compute` gives of images with classes, with boxes, with masks."""
 PIXEL_THRESHOLDS = np.arange(0, 1, 0.001)
 """Thresholds of PxAP and pIoU when none are given, under both protocols (wsolevaluation evaluation.py:399)."""
 

@@ -139,7 +139,11 @@ def evaluate_localization(
     map = map or default_map(model)
     if map not in MAPS:
         raise ValueError(f"map is {map!r}; choose one of {', '.join(MAPS)}.")
-    share = dataset.select(range(accelerator.process_index, len(dataset), accelerator.num_processes))
+    # As many images on each process, since those of a divided model wait for each other; the evaluator drops repeats.
+    processes = accelerator.num_processes
+    even = -(-len(dataset) // processes) * processes
+    rounds = range(accelerator.process_index, even, processes)
+    share = dataset.select([position % len(dataset) for position in rounds])
     collate = EvaluationBatches(processor, evaluator.view, pair(model.config.image_size) if ten_crop else None)
     loader = DataLoader(share, batch_size, collate_fn=collate, num_workers=num_workers)
     was_training = model.training

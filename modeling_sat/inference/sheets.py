@@ -10,10 +10,12 @@ from ..evaluation.analysis import boxes_at, error_causes
 from .drawing import contact_sheet, draw_localization
 
 
-def draw_predictions(model, processor, dataset: Dataset, count: int = 24) -> Image.Image:
+def draw_predictions(
+    model, processor, dataset: Dataset, count: int = 24, threshold: float | None = None
+) -> Image.Image:
     """`count` images, spread over the dataset, with map, predicted (green) and ground-truth boxes (red).
 
-    What a user of the processor gets: its own view, its own threshold.
+    What a user of the processor gets: its own view and, if none is given, its own threshold.
     """
     pictures = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
@@ -22,7 +24,9 @@ def draw_predictions(model, processor, dataset: Dataset, count: int = 24) -> Ima
         with torch.no_grad():
             outputs = model(**inputs, interpolate_pos_encoding=True)
         size = [(row["image"].height, row["image"].width)]
-        (result,) = processor.post_process_localization(outputs, target_sizes=size, return_localization_maps=True)
+        (result,) = processor.post_process_localization(
+            outputs, threshold, target_sizes=size, return_localization_maps=True
+        )
         texts = [
             f"{model.config.id2label[label]} {score:.2f}"
             for label, score in zip(result["labels"].tolist(), result["scores"].tolist())

@@ -1,4 +1,5 @@
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments, parse_arguments
+from .checkpoints import TrainingStopped
 from .run import train
 from .trainer import SATTrainer, TrainingDiverged
 
@@ -10,6 +11,7 @@ __all__ = [
     "SATTrainer",
     "SATTrainingArguments",
     "TrainingDiverged",
+    "TrainingStopped",
     "parse_arguments",
     "train",
 ]

@@ -13,6 +13,8 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..baselines import METHODS
+from .freezing import FREEZING
+from .trackers import usable_trackers
 
 
 class ConfigurationError(ValueError):
@@ -98,9 +100,13 @@ class SATTrainingArguments(TrainingArguments):
     save_total_limit: int | None = 2
     logging_steps: float = 20
     seed: int = 6
-    report_to: str = "tensorboard"
+    report_to: list[str] = field(
+        default_factory=lambda: ["tensorboard"],
+        metadata={"help": "Trackers, such as tensorboard, wandb, trackio; none."},
+    )
     remove_unused_columns: bool = False
     logging_nan_inf_filter: bool = False
+    ddp_find_unused_parameters: bool | None = False
     dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available)
     dataloader_num_workers: int = field(
         default_factory=lambda: min(8, os.cpu_count() // 2) if torch.cuda.is_available() else 0,
@@ -116,14 +122,37 @@ class SATTrainingArguments(TrainingArguments):
             "weights needs some, a pretrained one none."
         },
     )
+    freeze: Literal[tuple(FREEZING)] = field(
+        default="none", metadata={"help": "What of a pretrained model does not learn, Table 8 (a) to (e)."}
+    )
+    exact_area: bool = field(
+        default=True,
+        metadata={
+            "help": "With gradient accumulation, take the area loss over the whole batch, for one more forward pass of "
+            "each part; else each part has its own."
+        },
+    )
+    load_best_model_at_end: bool | None = field(
+        default=None,
+        metadata={
+            "help": "End with the checkpoint that was best on the validation images by metric_for_best_model, such as "
+            "gt_known_loc, rather than with the last; default: whether that metric is named."
+        },
+    )
     protocol: Literal["sat", "wsolevaluation"] = field(default="sat", metadata={"help": "Evaluation protocol."})
     view: Literal["crop", "whole"] | None = field(
         default=None, metadata={"help": "What evaluation shows of an image; default: the protocol's own."}
     )
 
     def __post_init__(self):
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; choose a whole number, 1 or more.")
         if self.dataloader_persistent_workers is None:
             self.dataloader_persistent_workers = self.dataloader_num_workers > 0
+        if self.load_best_model_at_end is None:
+            self.load_best_model_at_end = self.metric_for_best_model is not None
+        self.report_to = usable_trackers(self.report_to)
         super().__post_init__()
 
 

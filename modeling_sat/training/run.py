@@ -1,8 +1,12 @@
 """A training run from its arguments to a folder that `from_pretrained` loads."""
 
 import dataclasses
+import difflib
+import json
 import warnings
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,7 +15,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch.utils.data import default_collate
 from transformers import PreTrainedModel, set_seed
-from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy
 
 from ..baselines import METHODS
 from ..configuration_sat import pair
@@ -19,11 +23,21 @@ from ..conversion.checkpoints import pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
 from ..data.options import dataset_options
 from ..data.views import TrainingView
-from ..evaluation import LocalizationEvaluator, View
+from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
 from ..image_processing_sat import SATImageProcessor
 from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.threads import use_idle_cores
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
+from .checkpoints import (
+    RUN_FILE,
+    TrainingStopped,
+    check_same_run,
+    check_weights_fit,
+    explain_failed_writing,
+    last_checkpoint,
+    run_record,
+)
+from .freezing import freeze
 from .trainer import SATTrainer
 
 
@@ -39,36 +53,126 @@ def train(
 
     Raises:
         ConfigurationError, DatasetError: before the first step, in a sentence.
-        TrainingDiverged: the loss is not finite; earlier checkpoints stay.
+        TrainingStopped: the loss is not finite, the disk is full, or a process died; earlier checkpoints stay.
     """
     check_output_dir(Path(arguments.output_dir))
     use_idle_cores()
+    use_one_gpu(arguments)
     set_seed(arguments.seed)
     with arguments.main_process_first(desc="reading the dataset"):
         splits = load_splits(data_arguments, arguments)
-    if isinstance(splits["train"], IterableDataset):
+    is_stream = isinstance(splits["train"], IterableDataset)
+    if is_stream:
         check_stream(splits, arguments)
+    elif len(splits["train"]) < arguments.world_size:
+        raise ConfigurationError(
+            f"{arguments.world_size} processes cannot share {len(splits['train'])} training images; start at most as "
+            "many (accelerate launch --num_processes)."
+        )
+    check_best_metric(arguments, splits.get("validation"))
     if "validation" not in splits:
         arguments.eval_strategy = IntervalStrategy.NO
     model = build_model(model_arguments, splits["train"].features["label"].names)
+    rate = freeze(model, arguments.freeze)
+    record = run_record(model_arguments, data_arguments, arguments, None if is_stream else len(splits["train"]))
+    checkpoint = checkpoint_to_resume(arguments, model, record)
+    if arguments.process_index == 0:
+        print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
+        Path(arguments.output_dir, RUN_FILE).write_text(json.dumps({**record, "frozen_rate": rate}, indent=2))
     image_size = pair(model.config.image_size)
     processor = build_processor(model_arguments.model, image_size)
     resize = image_size if data_arguments.resize_size is None else (data_arguments.resize_size,) * 2
     trainer = SATTrainer(
         model=model,
         args=arguments,
-        train_dataset=TrainingView(resize, image_size).of(splits["train"]),
+        train_dataset=TrainingView(resize, image_size, seed=arguments.seed).of(splits["train"]),
         eval_dataset=splits.get("validation"),
         data_collator=collate,
         processing_class=processor,
     )
-    trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last_checkpoint(arguments))
+    with explain_failure(arguments):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if "validation" in splits:
         calibrate(trainer, processor, splits["validation"])
-    trainer.save_model()
-    trainer.save_state()
-    trainer.create_model_card(tags=[TASK], dataset=data_arguments.dataset)
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    with explain_failed_writing(arguments.output_dir):
+        trainer.save_model()
+        trainer.save_state()
+        trainer.create_model_card(tags=[TASK], dataset=data_arguments.dataset)
     return trainer
+
+
+def use_one_gpu(arguments: SATTrainingArguments) -> None:
+    """One process takes one GPU: torch's DataParallel, which Trainer would use, has no batch over all of them."""
+    if arguments.n_gpu > 1:
+        warnings.warn(
+            f"{arguments.n_gpu} GPUs are visible, and one process was started, which uses one of them; "
+            "`accelerate launch` starts one for each.",
+            stacklevel=2,
+        )
+        arguments._n_gpu = 1
+
+
+def check_best_metric(arguments: SATTrainingArguments, validation: Dataset | None) -> None:
+    """
+    Raises:
+        ConfigurationError: `metric_for_best_model` is none that evaluation gives on these validation images.
+    """
+    if arguments.metric_for_best_model is None:
+        return
+    name = arguments.metric_for_best_model.removeprefix("eval_")
+    if validation is None:
+        raise ConfigurationError(
+            f"metric_for_best_model is {name}, but there are no validation images to measure it on; set "
+            "validation_fraction, or leave it out."
+        )
+    names = [*CLASSIFICATION_METRICS]
+    names += BOX_METRICS if has_boxes(validation) else []
+    names += PIXEL_METRICS if has_masks(validation) else []
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"They have {', '.join(names)}."
+        raise ConfigurationError(f"The validation images have no metric {name!r} (metric_for_best_model). {hint}")
+
+
+def checkpoint_to_resume(arguments: SATTrainingArguments, model: PreTrainedModel, record: dict) -> Path | None:
+    """The checkpoint that is asked for, or the last of the run's folder.
+
+    Raises:
+        ConfigurationError: it is of another run or another model.
+    """
+    named = arguments.resume_from_checkpoint
+    checkpoint = last_checkpoint(arguments.output_dir) if named is None else Path(named)
+    if checkpoint is not None:
+        check_weights_fit(checkpoint, model)
+        check_same_run(checkpoint, record)
+    return checkpoint
+
+
+@contextmanager
+def explain_failure(arguments: SATTrainingArguments) -> Iterator[None]:
+    """Turns what ends a training from outside into a sentence.
+
+    Raises:
+        TrainingStopped: a process that reads images died, or the GPU has no memory left.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingStopped(
+            f"The GPU's memory does not hold a batch of {arguments.per_device_train_batch_size} images. Halve "
+            "per_device_train_batch_size and double gradient_accumulation_steps, which gives the same training, or "
+            "set bf16 or activation_checkpointing."
+        ) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingStopped(
+            f"A process that reads images died ({str(error).splitlines()[0].rstrip('. ')}), most often for want of "
+            f"memory. Run the same command again to go on from the last checkpoint in {arguments.output_dir}, with "
+            f"fewer than {arguments.dataloader_num_workers} dataloader_num_workers if it happens again."
+        ) from error
 
 
 def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) -> DatasetDict:
@@ -198,7 +302,3 @@ def check_output_dir(path: Path) -> None:
         raise ConfigurationError(
             f"Nothing can be written to output_dir {path}: {error.strerror}. Choose another."
         ) from error
-
-
-def last_checkpoint(arguments: SATTrainingArguments) -> str | None:
-    return get_last_checkpoint(arguments.output_dir)

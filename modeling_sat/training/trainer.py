@@ -1,90 +1,236 @@
-"""transformers' Trainer with SAT's three losses in the log and localization as the evaluation."""
+"""transformers' Trainer with SAT's three losses, exact batches over processes, and localization as the evaluation."""
+
+import os
+import shutil
+from pathlib import Path
 
 import torch
+from accelerate.data_loader import prepare_data_loader
+from datasets import IterableDataset
+from datasets.distributed import split_dataset_by_node
+from torch.utils.data import DataLoader
 from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..configuration_sat import pair
-from ..data.views import PixelScaling
+from ..data.views import PixelScaling, TrainingImages
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
+from ..inference.sheets import draw_predictions
+from ..modeling_sat import share_of_batch, sum_over_processes
 from .arguments import SATTrainingArguments
+from .batches import TrainingBatches
+from .checkpoints import TrainingStopped, explain_failed_writing, partial_folder
+from .trackers import tolerate_failures
 
 
+MAP_PICTURES = 12
+"""Images drawn at every evaluation."""
 LOSSES = ("classification_loss", "area_loss", "normalization_loss")
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(TrainingStopped):
     """The loss is no number any more."""
 
 
 class SATTrainer(Trainer):
     """Trains SAT and evaluates localization between epochs.
 
+    - Every image of a batch weighs the same, however the batch is divided: over processes, accumulation steps and the
+      uneven rest at the end of a pass (`TrainingBatches`, `num_items_in_batch`).
+    - The area loss is that of the whole batch: over processes by `area_reduction="global"` of the model, over
+      accumulation steps by `args.exact_area`.
     - Pixels may come as uint8, as `TrainingView` gives them, and are scaled as `processing_class` does.
     - `args.classification_epochs` passes with the classification loss alone come first.
     - The log holds the means of the model's losses and of the map's area since the last log.
     - `evaluate` measures `eval_gt_known_loc` and the rest on images with boxes, the threshold chosen on those very
       images: a validation split is there to choose on.
     - A loss that is not finite ends the training before it reaches a checkpoint.
+    - A checkpoint is written beside its place and then renamed, so that one that is there is whole.
+    - A tracker that fails is left out with a warning.
     """
 
     args: SATTrainingArguments
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._running = {}
-        self._running_steps = 0
+        self._running: dict[str, torch.Tensor] = {}
+        self._saves = False
         self._scaling = PixelScaling(self.processing_class)
+        self._batches: list[dict[str, torch.Tensor]] = []
+        self._batch_area: torch.Tensor | None = None
+        self._trackers = tolerate_failures(self.callback_handler, self.args.report_to)
 
-    def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-        if inputs["pixel_values"].dtype == torch.uint8:
-            inputs = {**inputs, "pixel_values": self._scaling(inputs["pixel_values"])}
-        outputs = model(**inputs)
-        classification_only = (self.state.epoch or 0) < self.args.classification_epochs
-        loss = outputs.classification_loss if classification_only else outputs.loss
-        self._remember(loss, outputs)
+    def get_train_dataloader(self) -> DataLoader:
+        """This process's share of the training images; nothing is left for accelerate to divide."""
+        args, dataset = self.args, self.train_dataset
+        if isinstance(dataset, TrainingImages):
+            batches = TrainingBatches(
+                len(dataset), self._train_batch_size, args.world_size, args.process_index, args.seed,
+                args.dataloader_drop_last,
+            )  # fmt: skip
+            settings = {"batch_sampler": batches}
+        elif isinstance(dataset, IterableDataset):
+            dataset = split_dataset_by_node(dataset, args.process_index, args.world_size)
+            settings = {"batch_size": self._train_batch_size, "drop_last": True}
+        else:
+            return super().get_train_dataloader()
+        loader = DataLoader(
+            dataset,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            multiprocessing_context=args.dataloader_multiprocessing_context,
+            **settings,
+        )
+        return prepare_data_loader(
+            loader,
+            self.accelerator.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            dispatch_batches=False,
+            non_blocking=args.dataloader_pin_memory,
+        )
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        batches, num_items_in_batch = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._batches, self._batch_area = batches, None
+        return batches, num_items_in_batch
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        # Not in get_batch_samples: resuming restores the random numbers of drop path after it.
+        if self._batch_area is None and len(self._batches) > 1 and self.args.exact_area and self._has_area_loss():
+            self._batch_area = self.measure_batch_area(model, self._batches)
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def _has_area_loss(self) -> bool:
+        return not self._classifies_only() and getattr(self.model.config, "area_loss_weight", 0) > 0
+
+    def _classifies_only(self) -> bool:
+        return (self.state.epoch or 0) < self.args.classification_epochs
+
+    @torch.no_grad()
+    def measure_batch_area(self, model: torch.nn.Module, batches: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        """The mean area of all maps of an accumulated batch, scalar: one more forward pass of each of its parts.
+
+        Drop path and dropout draw what they will draw in the training step.
+        """
+        model.train()
+        device = self.accelerator.device
+        total, count = torch.zeros((), device=device), 0
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), self.compute_loss_context_manager():
+            for batch in batches:
+                maps = model(pixel_values=self._scaled(self._prepare_inputs(batch))["pixel_values"]).localization_map
+                total, count = total + maps.float().sum(), count + maps.numel()
+        if self.model.config.area_reduction == "global":
+            total, count = sum_over_processes(total, count)
+        return total / count
+
+    def _scaled(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if inputs["pixel_values"].dtype != torch.uint8:
+            return inputs
+        return {**inputs, "pixel_values": self._scaling(inputs["pixel_values"])}
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        inputs = self._scaled(inputs)
+        if self._batch_area is not None:
+            inputs = {**inputs, "batch_area": self._batch_area}
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self._classifies_only():
+            loss = outputs.classification_loss * share_of_batch(inputs["labels"], num_items_in_batch)
+            if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+                loss = loss * self.accelerator.num_processes  # DistributedDataParallel averages; shares are summed
+        self._remember(loss, outputs, inputs["labels"])
         return (loss, outputs) if return_outputs else loss
 
-    def _remember(self, loss, outputs) -> None:
+    def _remember(self, loss: torch.Tensor, outputs, labels: torch.Tensor) -> None:
         # Sums of tensors: reading a number here would make every step wait for the device.
-        values = {name: outputs[name].detach() for name in LOSSES if name in outputs}
-        values["area"] = outputs.localization_map.detach().mean()
+        values = {name: outputs[name].detach() * len(labels) for name in LOSSES if name in outputs}
+        values["area"] = outputs.localization_map.detach().mean((1, 2)).sum()
+        values["accuracy"] = (outputs.logits.detach().argmax(dim=1) == labels).float().sum()
+        values["images"] = values["area"].new_tensor(len(labels))
         values["not_finite"] = (~torch.isfinite(loss.detach())).float()
         self._running = {name: self._running.get(name, 0) + value for name, value in values.items()}
-        self._running_steps += 1
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        if "loss" in logs and self._running_steps:
+        if "loss" in logs and self._running:
             self._check_finite()
             self._running.pop("not_finite")
-            means = {name: self.accelerator.reduce(total, "mean") for name, total in self._running.items()}
-            logs |= {name: round((mean / self._running_steps).item(), 6) for name, mean in means.items()}
-            self._running, self._running_steps = {}, 0
+            sums = {name: self.accelerator.reduce(total, "sum") for name, total in self._running.items()}
+            images = sums.pop("images")
+            logs |= {name: round((total / images).item(), 6) for name, total in sums.items()}
+            self._running = {}
         super().log(logs, *args, **kwargs)
 
-    def save_model(self, *args, **kwargs):
-        self._check_finite()
-        super().save_model(*args, **kwargs)
-
     def _check_finite(self) -> None:
-        if self._running.get("not_finite", 0) > 0:
+        """Every process must call at once."""
+        if "not_finite" in self._running and self.accelerator.reduce(self._running["not_finite"], "sum") > 0:
             raise TrainingDiverged(
                 f"The loss is not a finite number at step {self.state.global_step}. Training stops here; the "
                 f"checkpoints in {self.args.output_dir} were saved before it. Lower the learning rate "
                 f"({self.args.learning_rate:g}), set max_grad_norm, or train in float32 or bf16."
             )
 
+    def save_model(self, *args, **kwargs):
+        self._check_finite()
+        super().save_model(*args, **kwargs)
+
+    def _get_output_dir(self, trial) -> str:
+        return str(partial_folder(self.args.output_dir)) if self._saves else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model, trial) -> None:
+        args, name = self.args, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        place, partial = Path(args.output_dir) / name, partial_folder(args.output_dir)
+        with explain_failed_writing(args.output_dir):
+            if args.should_save:
+                shutil.rmtree(partial, ignore_errors=True)
+            self.accelerator.wait_for_everyone()
+            self._saves = True
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._saves = False
+            if self.state.best_global_step == self.state.global_step:
+                self.state.best_model_checkpoint = str(place)
+            self.accelerator.wait_for_everyone()
+            if args.should_save:
+                self.state.save_to_json(str(partial / name / TRAINER_STATE_NAME))
+                shutil.rmtree(place, ignore_errors=True)
+                os.replace(partial / name, place)
+                partial.rmdir()
+                rotate_checkpoints(args.output_dir, args.save_total_limit, self.state.best_model_checkpoint, True)
+            self.accelerator.wait_for_everyone()
+
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
         view = evaluation_view(self.args.protocol, pair(self.model.config.image_size), self.args.view)
         evaluator = LocalizationEvaluator(self.args.protocol, view)
-        evaluate_localization(
-            self.model, self.processing_class, dataset, evaluator, self.accelerator,
-            batch_size=self.args.per_device_eval_batch_size, num_workers=self.args.dataloader_num_workers,
-        )  # fmt: skip
+        with torch.random.fork_rng(devices=[]):  # a loader draws a number; training goes on as if it had not
+            evaluate_localization(
+                self.model, self.processing_class, dataset, evaluator, self.accelerator,
+                batch_size=self.args.per_device_eval_batch_size, num_workers=self.args.dataloader_num_workers,
+            )  # fmt: skip
         threshold = evaluator.select_threshold() if has_boxes(dataset) else None
         metrics = evaluator.compute(threshold) | ({} if threshold is None else {"threshold": threshold})
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(metrics)
+        self._show_maps(dataset, threshold)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _show_maps(self, dataset, threshold: float | None) -> None:
+        """Draws a few of the images as the model sees them now, into the run's folder and to the trackers."""
+        if not self.is_world_process_zero() or self.is_fsdp_enabled:  # one process alone cannot run a divided model
+            return
+        model = self.accelerator.unwrap_model(self.model).eval()
+        sheet = draw_predictions(model, self.processing_class, dataset, MAP_PICTURES, threshold)
+        folder = Path(self.args.output_dir) / "maps"
+        folder.mkdir(exist_ok=True)
+        sheet.save(folder / f"step-{self.state.global_step:06}.jpg")
+        for tracker in self._trackers:
+            tracker.show(sheet, self.state.global_step)
+        model.train()

@@ -28,7 +28,7 @@ def trainer(tmp_path):
         return SATTrainer(
             model=SATForWeaklySupervisedLocalization(SATConfig(**CONFIG)),
             args=SATTrainingArguments(**{**defaults, **arguments}),
-            train_dataset=shapes["train"].with_transform(TrainingView((64, 64), (64, 64))),
+            train_dataset=TrainingView((64, 64), (64, 64)).of(shapes["train"]),
             eval_dataset=shapes["validation"],
             data_collator=collate,
             processing_class=processor,

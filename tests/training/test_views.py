@@ -20,10 +20,10 @@ def numbered(size: int) -> Image.Image:
 
 def test_crops_are_windows_of_the_resized_image():
     view = TrainingView(resize=(12, 12), crop=(8, 8), horizontal_flip=0)
-    torch.manual_seed(0)
+    random = np.random.default_rng(0)
     corners = set()
     for _ in range(40):
-        pixels = np.asarray(view.augment(numbered(12)))
+        pixels = np.asarray(view.augment(numbered(12), random))
         left, top = pixels[0, 0, :2]
         assert (pixels == np.asarray(numbered(12))[top : top + 8, left : left + 8]).all()
         corners.add((left, top))
@@ -34,7 +34,9 @@ def test_crops_are_windows_of_the_resized_image():
 
 def test_flip_mirrors_columns():
     always = TrainingView(resize=(8, 8), crop=(8, 8), horizontal_flip=1)
-    assert (np.asarray(always.augment(numbered(8))) == np.asarray(numbered(8))[:, ::-1]).all()
+    assert (
+        np.asarray(always.augment(numbered(8), np.random.default_rng(0))) == np.asarray(numbered(8))[:, ::-1]
+    ).all()
 
 
 def test_images_are_squashed_not_cropped_to_a_square():
@@ -50,11 +52,13 @@ def test_images_are_squashed_not_cropped_to_a_square():
 
 def test_the_seed_decides():
     view = TrainingView(resize=(12, 12), crop=(8, 8))
-    draws = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        draws.append(view({"image": [numbered(12)] * 4, "label": [0] * 4})["pixel_values"])
-    assert torch.equal(*draws)
+    batch = {"image": [numbered(12)] * 8, "label": [0] * 8}
+    first, again = (view(batch, [(2, index) for index in range(8)])["pixel_values"] for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(first[3], view({"image": [numbered(12)], "label": [0]}, [(2, 3)])["pixel_values"][0])
+    assert not torch.equal(first, view(batch, [(3, index) for index in range(8)])["pixel_values"])
+    other = TrainingView(resize=(12, 12), crop=(8, 8), seed=1)
+    assert not torch.equal(first, other(batch, [(2, index) for index in range(8)])["pixel_values"])
 
 
 def test_a_crop_larger_than_the_image_is_refused():
@@ -77,10 +81,9 @@ def test_pixels_are_what_the_processor_makes_of_them():
     view = TrainingView(resize=(12, 12), crop=(8, 8))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 30, 3), dtype=np.uint8)
     images = [Image.fromarray(image) for image in pixels]
-    torch.manual_seed(0)
     batch = view({"image": images, "label": [0, 1, 2, 3]})["pixel_values"]
-    torch.manual_seed(0)
-    expected = processor([view.augment(image) for image in images], do_resize=False, return_tensors="pt")
+    augmented = [view.augment(image, np.random.default_rng((0, index))) for index, image in enumerate(images)]
+    expected = processor(augmented, do_resize=False, return_tensors="pt")
     assert batch.dtype == torch.uint8
     assert torch.equal(PixelScaling(processor)(batch), expected["pixel_values"])
 
@@ -103,20 +106,20 @@ class TestReducedDecoding:
     def test_large_photographs_differ_by_rounding(self, photograph):
         view = TrainingView(resize=(32, 32), crop=(32, 32), horizontal_flip=0)
         dataset = self.dataset(photograph)
-        reduced = view.of(dataset).with_format(None)[0]["image"]
+        reduced = view.of(dataset).table[0]["image"]
         assert reduced.size == (150, 100)
         whole = view(dataset[:])["pixel_values"].int()
-        assert (view.of(dataset)[0]["pixel_values"].int() - whole).abs().max() <= 2
+        assert (view.of(dataset)[0, 0]["pixel_values"].int() - whole).abs().max() <= 2
 
     def test_smaller_ones_are_decoded_whole(self, photograph):
         view = TrainingView(resize=(256, 256), crop=(224, 224))
-        assert view.of(self.dataset(photograph)).with_format(None)[0]["image"].size == (1200, 800)
+        assert view.of(self.dataset(photograph)).table[0]["image"].size == (1200, 800)
 
     def test_what_cannot_be_decoded_is_named(self, photograph):
         photograph.write_bytes(photograph.read_bytes()[:5000])
         view = TrainingView(resize=(32, 32), crop=(32, 32))
         with pytest.raises(DatasetError, match=r"photograph.jpg cannot be decoded .*Repair or remove it"):
-            view.of(self.dataset(photograph))[0]
+            view.of(self.dataset(photograph))[0, 0]
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (333, 500), (31, 700), (256, 256), (227, 227), (4001, 3003)])
