@@ -4,6 +4,10 @@ python scripts/benchmark.py --model deit-s --batch_size 16 --rounds 15
 
 Prints medians and the ratios to the plain ViT; a peer is a Python file with a function `build(num_labels)` that
 returns a module and two functions, `infer(module, pixel_values)` and `loss(module, pixel_values, labels)`.
+
+python scripts/benchmark.py --model deit-s --num_labels 200 --activation_memory
+
+computes, without a GPU, the least memory that training SAT takes: what one forward pass keeps for the backward pass.
 """
 
 import argparse
@@ -132,6 +136,42 @@ def peak_resident_megabytes() -> float:
     raise RuntimeError("/proc/self/status has no VmHWM; peak memory is measured on Linux only.")
 
 
+def saved_bytes(contender: Contender, batch_size: int, arguments: argparse.Namespace) -> int:
+    """Bytes that a training step's forward pass keeps for its backward pass, each storage once, weights left out."""
+    module, _, loss = contender
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *module.buffers())}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = tensor  # held, lest its address be given to another
+        return tensor
+
+    pixel_values = torch.randn(batch_size, 3, arguments.image_size, arguments.image_size, device=arguments.device)
+    labels = torch.zeros(batch_size, dtype=torch.long, device=arguments.device)
+    autocast = torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.dtype == "bfloat16")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
+        loss(module, pixel_values, labels)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def print_activation_memory(arguments: argparse.Namespace) -> None:
+    """Of float32 weights; bfloat16 is autocast, as by train.py --bf16 true."""
+    contender = build("sat", argparse.Namespace(**{**vars(arguments), "dtype": "float32", "compile": False}))
+    contender.module.train()
+    two, four = (saved_bytes(contender, images, arguments) for images in (2, 4))
+    image = (four - two) / 2
+    fixed = two - 2 * image
+    weights = 16 * sum(parameter.numel() for parameter in contender.module.parameters())
+    print(f"{arguments.model}, {arguments.num_labels} classes, {arguments.image_size} px, {arguments.dtype}:")
+    print(f"{image / 2**20:8.1f} MiB an image, saved for the backward pass")
+    print(f"{weights / 2**20:8.1f} MiB of weights, gradients and AdamW's two moments")
+    print(f"{fixed / 2**20:8.1f} MiB of what does not depend on the batch, such as weights in bfloat16")
+    for images in (32, 64, 128, 256):
+        print(f"{(fixed + weights + images * image) / 2**30:8.1f} GiB for {images} images")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="deit-s", choices=SIZES)
@@ -144,8 +184,12 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--peer", type=Path, help="Python file of a third model")
     parser.add_argument("--output", type=Path, help="also write the figures here as JSON")
+    parser.add_argument("--activation_memory", action="store_true", help="compute what training SAT keeps, and stop")
     parser.add_argument("--only_memory_of", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.activation_memory:
+        print_activation_memory(arguments)
+        return
     if arguments.only_memory_of:
         print_peak(*arguments.only_memory_of, arguments)
         return

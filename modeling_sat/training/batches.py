@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import torch
+import numpy as np
 from torch.utils.data import Sampler
 
 
@@ -48,8 +48,7 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
         return full + (rest >= self.num_processes and not self.drop_last)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(self.num_images, generator=generator).tolist()
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_images).tolist()
         together = self.batch_size * self.num_processes
         for step in range(len(self)):
             share = order[step * together : (step + 1) * together][self.process_index :: self.num_processes]

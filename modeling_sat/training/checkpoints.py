@@ -1,6 +1,7 @@
 """What a run leaves in its folder so that the same command goes on from there, and from nowhere else."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +78,13 @@ def run_record(
     return json.loads(json.dumps({"settings": settings, "length": length}, default=str))
 
 
+def write_run(output_dir: str | Path, content: dict[str, Any]) -> None:
+    """Writes `run.json`, at once: another process may be reading it."""
+    being_written = Path(output_dir, f".{RUN_FILE}")
+    being_written.write_text(json.dumps(content, indent=2))
+    os.replace(being_written, Path(output_dir, RUN_FILE))
+
+
 def check_same_run(checkpoint: Path, record: dict[str, Any]) -> None:
     """Refuses to go on from a checkpoint of a run that was told otherwise.
 
@@ -88,7 +96,12 @@ def check_same_run(checkpoint: Path, record: dict[str, Any]) -> None:
     if not path.is_file():
         warnings.warn(f"{checkpoint} does not say by which settings it was trained; going on from it.", stacklevel=2)
         return
-    earlier = json.loads(path.read_text())
+    try:
+        earlier = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error}); remove it to go on from {checkpoint} by the settings of now."
+        ) from error
     names = [name for name in record["settings"] if earlier["settings"].get(name) != record["settings"][name]]
     differences = [f"{name} {earlier['settings'].get(name)}, now {record['settings'][name]}" for name in names]
     if not differences and record["settings"]["lr_scheduler_type"] not in _UNBOUNDED_SCHEDULES:
@@ -118,8 +131,13 @@ def check_weights_fit(checkpoint: Path, model: nn.Module) -> None:
         )
     if not weights.is_file():
         return  # sharded
-    with safe_open(weights, framework="pt") as file:
-        there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(weights, framework="pt") as file:
+            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(
+            f"{weights} cannot be read ({error}); remove {checkpoint} to go on from the one before it."
+        ) from error
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     wrong = sorted(name for name in there.keys() | expected.keys() if there.get(name) != expected.get(name))
     if wrong:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import json
 import warnings
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch.utils.data import default_collate
 from transformers import PreTrainedModel, set_seed
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..baselines import METHODS
 from ..configuration_sat import pair
@@ -29,13 +28,13 @@ from ..inference.localize import evaluate_localization, has_boxes, has_masks, wi
 from ..inference.threads import use_idle_cores
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .checkpoints import (
-    RUN_FILE,
     TrainingStopped,
     check_same_run,
     check_weights_fit,
     explain_failed_writing,
     last_checkpoint,
     run_record,
+    write_run,
 )
 from .freezing import freeze
 from .trainer import SATTrainer
@@ -77,8 +76,9 @@ def train(
     record = run_record(model_arguments, data_arguments, arguments, None if is_stream else len(splits["train"]))
     checkpoint = checkpoint_to_resume(arguments, model, record)
     if arguments.process_index == 0:
-        print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
-        Path(arguments.output_dir, RUN_FILE).write_text(json.dumps({**record, "frozen_rate": rate}, indent=2))
+        if arguments.freeze != "none":
+            print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
+        write_run(arguments.output_dir, {**record, "frozen_rate": rate})
     image_size = pair(model.config.image_size)
     processor = build_processor(model_arguments.model, image_size)
     resize = image_size if data_arguments.resize_size is None else (data_arguments.resize_size,) * 2
@@ -165,11 +165,12 @@ def explain_failure(arguments: SATTrainingArguments) -> Iterator[None]:
             "per_device_train_batch_size and double gradient_accumulation_steps, which gives the same training, or "
             "set bf16 or activation_checkpointing."
         ) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        reading = arguments.dataloader_num_workers > 0 and not isinstance(error, RuntimeError)  # a batch half received
+        if not reading and "DataLoader worker" not in str(error):
             raise
         raise TrainingStopped(
-            f"A process that reads images died ({str(error).splitlines()[0].rstrip('. ')}), most often for want of "
+            f"A process that reads images died ({(str(error) or type(error).__name__).splitlines()[0].rstrip('. ')}), most often for want of "
             f"memory. Run the same command again to go on from the last checkpoint in {arguments.output_dir}, with "
             f"fewer than {arguments.dataloader_num_workers} dataloader_num_workers if it happens again."
         ) from error
@@ -198,7 +199,8 @@ def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) 
 
 
 def check_stream(splits: DatasetDict, arguments: SATTrainingArguments) -> None:
-    """Leaves a stream's validation images out: they would have to be read over and over.
+    """Leaves a stream's validation images out: they would have to be read over and over; and since a stream has no
+    passes, checkpoints come every `save_steps`.
 
     Raises:
         ConfigurationError: nothing says when to stop, since the length of a stream is not known.
@@ -208,6 +210,8 @@ def check_stream(splits: DatasetDict, arguments: SATTrainingArguments) -> None:
             "With streaming the number of training images is not known; set max_steps, for example to their number "
             "divided by the batch size of all processes."
         )
+    if arguments.save_strategy == SaveStrategy.EPOCH:
+        arguments.save_strategy = SaveStrategy.STEPS
     if splits.pop("validation", None) is not None:
         warnings.warn(
             "Streamed validation images are not used; evaluate the checkpoint when it is done.", stacklevel=2

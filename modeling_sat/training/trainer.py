@@ -84,6 +84,7 @@ class SATTrainer(Trainer):
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
             multiprocessing_context=args.dataloader_multiprocessing_context,
+            generator=torch.Generator(),  # workers are seeded at each start, not by the random numbers of drop path
             **settings,
         )
         return prepare_data_loader(
@@ -95,6 +96,12 @@ class SATTrainer(Trainer):
             dispatch_batches=False,
             non_blocking=args.dataloader_pin_memory,
         )
+
+    def _run_epoch(self, *args, **kwargs):
+        if self.state.global_step >= self.state.max_steps:  # resumed at its end, which Trainer would go one step beyond
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         batches, num_items_in_batch = super().get_batch_samples(epoch_iterator, num_batches, device)
