@@ -2,7 +2,7 @@
 
 python scripts/benchmark.py --model deit-s --batch_size 16 --rounds 15
 
-Prints medians and the ratios to the plain ViT; a peer is a Python file with a function `build(num_labels)` that
+Prints medians, the ratios to the plain ViT and the share of the GPU's peak; a peer is a Python file with a function `build(num_labels)` that
 returns a module and two functions, `infer(module, pixel_values)` and `loss(module, pixel_values, labels)`.
 
 python scripts/benchmark.py --model deit-s --num_labels 200 --activation_memory
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViTConfig, ViTForImageClassification
 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization
@@ -32,6 +33,7 @@ SIZES = {
     "deit-s": {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536},
     "deit-b": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
 }
+PEAK_TFLOPS = {"H200": 989, "H100 80GB HBM3": 989, "A100": 312}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -136,6 +138,24 @@ def peak_resident_megabytes() -> float:
     raise RuntimeError("/proc/self/status has no VmHWM; peak memory is measured on Linux only.")
 
 
+def forward_tflop(arguments: argparse.Namespace) -> float:
+    """TFLOP of a plain ViT's forward pass on one image, the work that every contender is credited with."""
+    with torch.device("meta"):
+        settings = {**SIZES[arguments.model], "num_labels": arguments.num_labels, "image_size": arguments.image_size}
+        vit = ViTForImageClassification(ViTConfig(**settings))
+        with FlopCounterMode(display=False) as counter:
+            vit(torch.empty(1, 3, arguments.image_size, arguments.image_size))
+    return counter.get_total_flops() / 1e12
+
+
+def peak_tflops(arguments: argparse.Namespace) -> float | None:
+    """The GPU's dense bfloat16 peak by its data sheet, where it is known and that is what is measured."""
+    if arguments.device != "cuda" or arguments.dtype != "bfloat16":
+        return None
+    name = torch.cuda.get_device_name()
+    return next((peak for known, peak in PEAK_TFLOPS.items() if known in name), None)
+
+
 def saved_bytes(contender: Contender, batch_size: int, arguments: argparse.Namespace) -> int:
     """Bytes that a training step's forward pass keeps for its backward pass, each storage once, weights left out."""
     module, _, loss = contender
@@ -200,15 +220,23 @@ def main() -> None:
         f"{arguments.dtype}, {arguments.device}, {'compiled' if arguments.compile else 'eager'}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.rounds} interleaved rounds"
     )
-    print(f"{'':<10}{'':<6}{'median s':>10}{'to vit':>8}{'peak MB':>10}{'to vit':>8}")
+    print(
+        f"{'':<10}{'':<6}{'median s':>10}{'to vit':>8}{'images/s':>10}{'TFLOP/s':>9}{'of peak':>9}"
+        f"{'peak MB':>10}{'to vit':>8}"
+    )
+    forward = forward_tflop(arguments)
+    peak = peak_tflops(arguments)
     figures = {}
     for mode in ("inference", "training"):
         seconds = median_seconds(names, mode, arguments)
         memory = {name: peak_megabytes(name, mode, arguments) for name in names}
         for name in names:
+            rate = arguments.batch_size / seconds[name]
+            reached = rate * forward * (1 if mode == "inference" else 3)  # a backward pass is two forward passes
+            share = f"{reached / peak:>9.1%}" if peak else f"{'–':>9}"
             print(
-                f"{mode:<10}{name:<6}{seconds[name]:>10.4f}{seconds[name] / seconds['vit']:>8.3f}"
-                f"{memory[name]:>10.0f}{memory[name] / memory['vit']:>8.3f}"
+                f"{mode:<10}{name:<6}{seconds[name]:>10.4f}{seconds[name] / seconds['vit']:>8.3f}{rate:>10.1f}"
+                f"{reached:>9.2f}{share}{memory[name]:>10.0f}{memory[name] / memory['vit']:>8.3f}"
             )
         if arguments.peer:
             print(f"{mode:<10}sat to peer: time {seconds['sat'] / seconds['peer']:.3f}")
