@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--num_workers", type=int, default=0)
     parser.add_argument(
+        "--mixed_precision", choices=["no", "fp16", "bf16"], help="default: what accelerate launch says"
+    )
+    parser.add_argument(
         "--dataset_options", type=dataset_options, default={}, help="JSON, options of the dataset's reader"
     )
     settings = EvaluationSettings(**vars(parser.parse_args()))

@@ -54,6 +54,7 @@ class EvaluationSettings:
         ten_crop: classify by ten crops, as the paper does on CUB; ten more passes of the model.
         batch_size: images per process and step.
         num_workers: processes that read images, per process.
+        mixed_precision: `"no"`, `"fp16"` or `"bf16"`; `None`: what `accelerate launch` says.
         dataset_options: options of the dataset's reader.
     """
 
@@ -75,6 +76,7 @@ class EvaluationSettings:
     ten_crop: bool = False
     batch_size: int = 64
     num_workers: int = 0
+    mixed_precision: str | None = None
     dataset_options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -96,7 +98,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         raise ValueError(f"The threshold is {settings.threshold}; choose one in [0, 1).")
     Path(settings.output_dir).mkdir(parents=True, exist_ok=True)
     use_idle_cores()
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     with accelerator.main_process_first():
         model, processor = load_checkpoint(settings.model)
         dataset = with_boxes(read_split(settings, settings.split))

@@ -1,0 +1,157 @@
+"""What a study says, and whether the numbers measured here say so too."""
+
+from dataclasses import dataclass
+
+from .findings import Findings, Key, standard_error, summarize
+from .names import METRIC_TITLES
+
+
+RULE = (
+    "A claim that one result is above another *holds* if, paired by seed, the mean difference is positive and larger "
+    "than its standard error over seeds (the number after ±); it *does not hold* if it is negative by more than that; "
+    "otherwise it is *within the spread*. One seed has no standard error and decides nothing."
+)
+
+
+class Claim:
+    """A sentence about results. `judge` says one or more lines, none if the results are not part of this run."""
+
+    def judge(self, findings: Findings) -> list[str]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Above(Claim):
+    """`better` is above `worse` (rows, or a row and a column)."""
+
+    better: Key
+    worse: Key
+    metric: str = "gt_known_loc"
+    note: str = ""
+
+    def judge(self, findings: Findings) -> list[str]:
+        if self.better not in findings.outcomes or self.worse not in findings.outcomes:
+            return []
+        differences = findings.differences(self.better, self.worse, self.metric)
+        compared = f"{_say(self.better)} above {_say(self.worse)} in {METRIC_TITLES[self.metric]}"
+        return [_verdict(differences, compared, self.note)]
+
+
+@dataclass(frozen=True)
+class AboveOthers(Claim):
+    """The method is above every other method of the same model."""
+
+    method: str
+    metric: str
+
+    def judge(self, findings: Findings) -> list[str]:
+        lines = []
+        for key in findings.outcomes:
+            method, _, model = key.row.partition(", ")
+            own = Key(f"{self.method}, {model}" if model else self.method, key.column)
+            if method != self.method:
+                lines += Above(own, key, self.metric).judge(findings)
+        return lines
+
+
+@dataclass(frozen=True)
+class AboveConstants(Claim):
+    """Every row of a method is above every constant box or map. Ours: without it no other number means anything."""
+
+    method: str
+    metric: str
+
+    def judge(self, findings: Findings) -> list[str]:
+        lines = []
+        for key, outcomes in findings.outcomes.items():
+            if key.row.partition(", ")[0] != self.method:
+                continue
+            differences = [
+                100 * (outcome.metrics[self.metric] - max(known))
+                for outcome in outcomes.values()
+                if self.metric in outcome.metrics
+                and (known := [of[self.metric] for of in outcome.constants.values() if self.metric in of])
+            ]
+            title = METRIC_TITLES[self.metric]
+            lines.append(_verdict(differences, f"{_say(key)} above the best constant in {title}"))
+        return lines
+
+
+@dataclass(frozen=True)
+class ChangesLittle(Claim):
+    """Greatest less smallest mean over some rows, in points; `limit` is the paper's, None where it is words."""
+
+    rows: tuple[str, ...]
+    what: str
+    limit: float | None = None
+    metric: str = "gt_known_loc"
+
+    def judge(self, findings: Findings) -> list[str]:
+        known = {row: summary.mean for row in self.rows if (summary := findings.summary(Key(row), self.metric))}
+        if len(known) < 2:
+            return []
+        low, high = min(known, key=known.get), max(known, key=known.get)
+        change = known[high] - known[low]
+        said = f"{METRIC_TITLES[self.metric]} changes by {change:.1f} points over {self.what} ({low} to {high})"
+        if self.limit is None:
+            return [f"measured: {said}; the paper calls it stable and gives no number."]
+        return [f"{'holds' if change < self.limit else 'does not hold'}: {said}; the paper: less than {self.limit:g}."]
+
+
+@dataclass(frozen=True)
+class Reaches(Claim):
+    """Which share of another result a cheaper one reaches."""
+
+    cheaper: Key
+    full: Key
+    paper: str
+    metric: str = "gt_known_loc"
+
+    def judge(self, findings: Findings) -> list[str]:
+        high, low = findings.values(self.full, self.metric), findings.values(self.cheaper, self.metric)
+        shares = summarize([100 * low[seed] / high[seed] for seed in low if high.get(seed)])
+        if shares is None:
+            return []
+        spread = "" if shares.deviation is None else f" ± {shares.deviation:.1f}"
+        return [
+            f"measured: {_say(self.cheaper)} reaches {shares.mean:.1f}{spread} % of {_say(self.full)} in "
+            f"{METRIC_TITLES[self.metric]} ({_seeds(shares.count)}); {self.paper}."
+        ]
+
+
+@dataclass(frozen=True)
+class Measured(Claim):
+    """A number of every row that the paper describes in words alone."""
+
+    metric: str
+    sentence: str
+
+    def judge(self, findings: Findings) -> list[str]:
+        lines = []
+        for key in findings.outcomes:
+            summary = findings.summary(key, self.metric)
+            if summary is not None:
+                spread = "" if summary.deviation is None else f" ± {summary.deviation:.1f}"
+                value = f"{summary.mean:.1f}{spread}"
+                lines.append(f"measured: {_say(key)} ({_seeds(summary.count)}): {self.sentence.format(value)}.")
+        return lines
+
+
+def _verdict(differences: list[float], compared: str, note: str = "") -> str:
+    note = f"; {note}" if note else ""
+    if not differences:
+        return f"not judged: {compared}: there is no seed with both results{note}."
+    mean, above = sum(differences) / len(differences), sum(difference > 0 for difference in differences)
+    if len(differences) == 1:
+        return f"one seed, not judged: {compared} by {mean:.1f} points{note}."
+    error = standard_error(differences)
+    word = "within the spread" if abs(mean) <= error else "holds" if mean > 0 else "does not hold"
+    return f"{word}: {compared} by {mean:.1f} ± {error:.1f} points ({above} of {_seeds(len(differences))}){note}."
+
+
+def _say(key: Key) -> str:
+    return f"{key.row}, {key.column}" if key.column else key.row
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"

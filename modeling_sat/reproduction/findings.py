@@ -1,0 +1,131 @@
+"""What the cells of a study measured: seeds, means, spreads."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ..evaluation import LocalizationEvaluator, load_records
+from ..evaluation.analysis import accuracy_by_threshold, sizes_and_overlaps
+from ..evaluation.report import RECORDS_FILE
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One evaluated cell.
+
+    Args:
+        metrics: name → fraction in [0, 1].
+        constants: constant box or map → metric → fraction.
+        evaluation: the folder that scripts/evaluate.py wrote.
+        threshold: of the localization, in use.
+    """
+
+    metrics: Mapping[str, float]
+    constants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    evaluation: Path | None = None
+    threshold: float | None = None
+
+    def records(self) -> LocalizationEvaluator:
+        return load_records(self.evaluation / RECORDS_FILE)
+
+
+class Key(NamedTuple):
+    """A place in a study's table."""
+
+    row: str
+    column: str = ""
+
+
+class Summary(NamedTuple):
+    """Over seeds, in the unit of the values; `deviation` of a sample (n - 1), None of one seed."""
+
+    mean: float
+    deviation: float | None
+    count: int
+
+
+def summarize(values: Sequence[float]) -> Summary | None:
+    """None of no values."""
+    if not values:
+        return None
+    return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+@dataclass
+class Findings:
+    """All outcomes of a study.
+
+    Args:
+        rows, columns: names in their order; one column "" where a table's columns are metrics.
+        outcomes: place → seed → outcome; failed cells are not there.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    outcomes: Mapping[Key, Mapping[int, Outcome]]
+
+    def values(self, key: Key, metric: str) -> dict[int, float]:
+        """Seed → value, a fraction, of the seeds that have one."""
+        outcomes = self.outcomes.get(key, {})
+        return {seed: outcome.metrics[metric] for seed, outcome in outcomes.items() if metric in outcome.metrics}
+
+    def summary(self, key: Key, metric: str) -> Summary | None:
+        """In percent."""
+        return summarize([100 * value for value in self.values(key, metric).values()])
+
+    def differences(self, better: Key, worse: Key, metric: str) -> list[float]:
+        """`better` minus `worse` in points, of each seed that both have."""
+        high, low = self.values(better, metric), self.values(worse, metric)
+        return [100 * (high[seed] - low[seed]) for seed in high if seed in low]
+
+    def constants(self) -> dict[str, dict[str, list[float]]]:
+        """Constant → metric → percent of each seed, whichever cell it is from: none depends on the model."""
+        found: dict[str, dict[str, dict[int, float]]] = {}
+        for outcomes in self.outcomes.values():
+            for seed, outcome in outcomes.items():
+                for name, metrics in outcome.constants.items():
+                    for metric, value in metrics.items():
+                        found.setdefault(name, {}).setdefault(metric, {})[seed] = 100 * value
+        return {
+            name: {metric: list(values.values()) for metric, values in metrics.items()}
+            for name, metrics in found.items()
+        }
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of two values or more."""
+    return statistics.stdev(values) / math.sqrt(len(values))
+
+
+def threshold_interval(outcome: Outcome) -> dict[str, float]:
+    """How long the stretch of thresholds is whose GT-known Loc is within 2 points of the best: a share of [0, 1].
+
+    The sweep's step times the thresholds of the longest unbroken stretch that holds the best one (Fig. 7).
+    """
+    evaluator = outcome.records()
+    accuracy = accuracy_by_threshold(evaluator)
+    best = low = high = int(accuracy.argmax())
+    near = accuracy >= accuracy[best] - 0.02 - 1e-9
+    while low > 0 and near[low - 1]:
+        low -= 1
+    while high + 1 < near.size and near[high + 1]:
+        high += 1
+    return {"threshold_interval": float(evaluator.thresholds[high] - evaluator.thresholds[low])}
+
+
+def iou_by_size(outcome: Outcome) -> dict[str, float]:
+    """Mean IoU with the masks of the third of the images with the smallest objects, and with the largest (Fig. 6)."""
+    sizes, overlaps, _ = sizes_and_overlaps(outcome.records(), outcome.threshold)
+    ordered, third = overlaps[sizes.argsort()], max(1, len(sizes) // 3)
+    return {
+        "iou_all": float(ordered.mean()),
+        "iou_small": float(ordered[:third].mean()),
+        "iou_large": float(ordered[-third:].mean()),
+    }
+
+
+Measure = Callable[[Outcome], dict[str, float]]
+"""Further metrics of a cell from its saved records."""

@@ -1,0 +1,207 @@
+"""What is trained: a recipe, what a row changes of it, and the cell, a folder, that it is trained in."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..baselines import METHODS
+from ..training.arguments import ARGUMENTS, ConfigurationError, ModelArguments, read_config
+from .names import MODEL_TITLES
+from .studies import LAPTOP_DATASETS, Row
+
+
+TRAINING_FIELDS = {field.name: field for arguments in ARGUMENTS for field in dataclasses.fields(arguments)}
+WITHOUT_EFFECT = frozenset(
+    ("data_dir", "output_dir", "report_to", "logging_steps", "disable_tqdm", "dataloader_num_workers", "save_strategy",
+     "save_total_limit", "save_steps", "per_device_eval_batch_size", "eval_strategy", "dataloader_pin_memory",
+     "protocol", "view")
+)  # fmt: skip
+"""Fields in which two recipes may differ and yet train the same model."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The fields of a configuration file and of those it extends, and what the command line adds to it.
+
+    Args:
+        label: what tables call it, such as DeiT-S.
+        path: of the file.
+        fields: training field → value.
+        added: those of the command line, which become part of a cell's name.
+    """
+
+    label: str
+    path: Path
+    fields: Mapping[str, Any]
+    added: Mapping[str, Any]
+
+    def changed_by(self, *rows: Row) -> dict[str, Any]:
+        """What the command line and the rows change of the file, so that equal runs have equal names.
+
+        Raises:
+            ConfigurationError: a row trains a method that does not exist yet.
+        """
+        changed = dict(self.added)
+        for row in rows:
+            changed |= row.fields
+        if changed.get("method", "sat") not in METHODS:
+            raise ConfigurationError(f"There is no method {changed['method']!r} in modeling_sat.baselines.METHODS.")
+        return {name: value for name, value in changed.items() if value != self.fields.get(name, _default(name))}
+
+    def with_changes(self, changed: Mapping[str, Any]) -> dict[str, Any]:
+        """All fields of a run; those that its method does not know are left out."""
+        fields = {**self.fields, **changed}
+        known = {field.name for field in dataclasses.fields(METHODS[fields.get("method", "sat")].config_class)}
+        of_models = {field.name for field in dataclasses.fields(ModelArguments)} - {"method", "model"}
+        return {name: value for name, value in fields.items() if name not in of_models or name in known}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of a seed.
+
+    Args:
+        folder: with `model/`, `evaluation…/`, `config.yaml` and `log.txt`.
+        fields: of the training, output_dir and seeds among them.
+        evaluation: the folder of the evaluation that is wanted.
+    """
+
+    folder: Path
+    fields: Mapping[str, Any]
+    evaluation: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    def write_config(self) -> None:
+        """
+        Raises:
+            ConfigurationError: the folder holds a run by other settings.
+        """
+        if self.config.is_file():
+            earlier = yaml.safe_load(self.config.read_text())
+            names = sorted((earlier.keys() | self.fields.keys()) - WITHOUT_EFFECT)
+            differ = [
+                f"{name} {earlier.get(name)}, now {self.fields.get(name)}"
+                for name in names
+                if earlier.get(name) != self.fields.get(name)
+            ]
+            if differ:
+                raise ConfigurationError(
+                    f"{self.folder} holds a run by other settings: {'; '.join(differ)}. Choose another --output_dir, "
+                    "or remove that folder."
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(yaml.safe_dump(dict(self.fields), sort_keys=False, allow_unicode=True))
+
+
+def make_cell(
+    recipe: Recipe,
+    rows: Sequence[Row],
+    seed: int,
+    dataset: str,
+    runs: Path,
+    evaluation_name: str = "evaluation",
+    shared: Mapping[str, Any] | None = None,
+) -> Cell:
+    """The cell of a recipe as changed by `rows`, below the folder `runs`; the same run has the same folder.
+
+    Args:
+        shared: further training fields that make no other run of it, such as data_dir.
+    """
+    changed = recipe.changed_by(*rows)
+    folder = runs / f"{_slug(dataset)}-{recipe.path.stem}" / slug(changed) / f"seed-{seed}"
+    own = {
+        "dataset": dataset, "seed": seed, "data_seed": seed, "output_dir": str(folder / "model"),
+        "save_total_limit": 1, "disable_tqdm": True,
+    }  # fmt: skip
+    return Cell(folder, recipe.with_changes(changed) | dict(shared or {}) | own, folder / evaluation_name)
+
+
+def slug(changed: Mapping[str, Any]) -> str:
+    """The name of a folder that says what a run changes of its recipe; "recipe" if nothing."""
+    text = ",".join(
+        _slug(f"{name}-{json.dumps(value) if isinstance(value, dict) else value}") for name, value in changed.items()
+    )
+    return f"{text[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if len(text) > 120 else text or "recipe"
+
+
+def read_recipe(path: Path, label: str, added: Mapping[str, Any]) -> Recipe:
+    """
+    Raises:
+        ConfigurationError: the file cannot be read as one.
+    """
+    return Recipe(label, path, read_config(path), dict(added))
+
+
+def find_recipes(
+    configs: Path, dataset: str, model: str | None, config: Path | None, all_models: bool, added: Mapping[str, Any]
+) -> list[Recipe]:
+    """The recipes to run: the one that is asked for, the laptop's on `LAPTOP_DATASETS`, or those of the models.
+
+    Args:
+        configs: folder of `<dataset>/<model>.yaml`.
+        all_models: all models that have a recipe rather than the paper's DeiT-S, or the nearest there is.
+
+    Raises:
+        ConfigurationError: there is none; it says which exist.
+    """
+    if config is not None:
+        return [read_recipe(config, MODEL_TITLES.get(model, config.stem), added)]
+    if model is None and dataset in LAPTOP_DATASETS:
+        return [read_recipe(configs / dataset / "laptop.yaml", "laptop", added)]
+    paths = {name: configs / dataset / f"{name.replace('-', '_')}.yaml" for name in MODEL_TITLES}
+    paths = {name: path for name, path in paths.items() if path.is_file()}
+    if not paths or (model is not None and model not in paths):
+        there = sorted(str(path) for path in (configs / dataset).glob("*.yaml"))
+        known = f"there are {', '.join(there)}" if there else f"{configs / dataset} has none"
+        wanted = f"on {dataset}" if model is None else f"of {model} on {dataset}"
+        raise ConfigurationError(f"There is no recipe {wanted}; {known}. Give one by --config.")
+    if model is not None:
+        chosen = [model]
+    elif all_models:
+        chosen = list(paths)
+    else:
+        chosen = [name for name in ("deit-small", "deit-tiny", "deit-base") if name in paths][:1]
+    return [read_recipe(paths[name], MODEL_TITLES[name], added) for name in chosen]
+
+
+def parse_fields(arguments: Sequence[str]) -> dict[str, Any]:
+    """`--field value …` as a mapping, with numbers, lists and mappings as YAML reads them.
+
+    Raises:
+        ConfigurationError: a value without a field, or a field that training does not have.
+    """
+    fields: dict[str, list[str]] = {}
+    for argument in arguments:
+        if argument.startswith("--"):
+            name, _, value = argument[2:].partition("=")
+            fields[name] = [value] if "=" in argument else []
+        elif not fields:
+            raise ConfigurationError(f"{argument!r} belongs to no option.")
+        else:
+            fields[next(reversed(fields))].append(argument)
+    for name in fields:
+        if name not in TRAINING_FIELDS:
+            near = difflib.get_close_matches(name, TRAINING_FIELDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(f"The command line has a field {name!r}, which training does not.{hint}")
+    read = {name: [yaml.safe_load(value) for value in values] for name, values in fields.items()}
+    return {name: True if not values else values[0] if len(values) == 1 else values for name, values in read.items()}
+
+
+def _default(name: str) -> Any:
+    return TRAINING_FIELDS[name].default
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")

@@ -1,0 +1,233 @@
+"""Trains and evaluates cells, several at once, each as its own processes; what is done is not done again."""
+
+import json
+import os
+import queue
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.trainer import TRAINER_STATE_NAME
+
+from ..evaluation.report import METRICS_FILE
+from ..training.checkpoints import RUN_FILE
+from .findings import Measure, Outcome
+from .recipes import Cell
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; the children have ended."""
+
+
+class CellFailed(RuntimeError):
+    """One of a cell's commands failed, for the reason that it gave."""
+
+
+def commands(cell: Cell, scripts: Path, evaluate_options: Sequence[str] = ()) -> list[list[str]]:
+    """What is left to run of a cell: training and evaluation, evaluation alone, or nothing.
+
+    Args:
+        scripts: the folder of train.py and evaluate.py.
+        evaluate_options: of evaluate.py, besides those that follow from the cell's fields.
+    """
+    if (cell.evaluation / METRICS_FILE).is_file():
+        return []
+    model, fields = cell.folder / "model", cell.fields
+    train = [sys.executable, str(scripts / "train.py"), "--config", str(cell.config)]
+    evaluate = [
+        sys.executable, str(scripts / "evaluate.py"), "--model", str(model), "--output_dir", str(cell.evaluation)
+    ]  # fmt: skip
+    evaluate += [*_evaluation_fields(fields), *evaluate_options]
+    return [evaluate] if (model / TRAINER_STATE_NAME).is_file() else [train, evaluate]
+
+
+def _evaluation_fields(fields: Mapping[str, Any]) -> list[str]:
+    names = {
+        "dataset": "dataset", "data_dir": "data_dir", "dataset_options": "dataset_options", "classes": "classes",
+        "protocol": "protocol", "view": "view", "validation_fraction": "validation_fraction",
+        "data_seed": "data_seed", "on_bad_image": "on_bad_image", "per_device_eval_batch_size": "batch_size",
+        "dataloader_num_workers": "num_workers",
+    }  # fmt: skip
+    options = []
+    for name, option in names.items():
+        value = fields.get(name)
+        if value is not None:
+            values = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+            options += [f"--{option}", *map(str, values)]
+    if fields.get("allow_partial"):
+        options += ["--allow_partial"]
+    precision = next((name for name in ("bf16", "fp16") if fields.get(name)), None)
+    return options + (["--mixed_precision", precision] if precision else [])
+
+
+def read_outcome(cell: Cell, measure: Measure | None = None) -> Outcome:
+    """What a finished cell measured."""
+    result = json.loads((cell.evaluation / METRICS_FILE).read_text())
+    metrics = dict(result["metrics"])
+    deltas = [metrics[name] for name in ("box_acc_30", "box_acc_50", "box_acc_70") if name in metrics]
+    if deltas:
+        metrics["box_acc_mean"] = sum(deltas) / len(deltas)
+    if result.get("median_iou_of_correct") is not None:
+        metrics["median_iou_of_correct"] = result["median_iou_of_correct"]
+    run = cell.folder / "model" / RUN_FILE
+    rate = json.loads(run.read_text()).get("frozen_rate") if run.is_file() else None
+    if rate is not None:
+        metrics["frozen_rate"] = rate
+    # One number of a constant box is its accuracy at an overlap of one half.
+    constants = {name: {"gt_known_loc": value} for name, value in result.get("constant_box_baselines", {}).items()}
+    for name, values in result.get("constant_map_baselines", {}).items():
+        constants[name] = {metric: values[metric] for metric in ("pxap", "piou")}
+    outcome = Outcome(metrics, constants, cell.evaluation, result["threshold"])
+    return outcome if measure is None else Outcome({**metrics, **measure(outcome)}, *_rest(outcome))
+
+
+def _rest(outcome: Outcome) -> tuple[Any, ...]:
+    return outcome.constants, outcome.evaluation, outcome.threshold
+
+
+class Runner:
+    """Runs cells.
+
+    Args:
+        scripts: the folder of train.py and evaluate.py.
+        jobs: cells at once; None: one for each GPU, or else for each CPU core.
+        evaluate_options: see `commands`.
+    """
+
+    def __init__(self, scripts: Path, jobs: int | None = None, evaluate_options: Sequence[str] = ()):
+        self.scripts, self.evaluate_options = scripts, evaluate_options
+        self.gpus = visible_gpus()
+        self.jobs = jobs or len(self.gpus) or _cores()
+        self._children: set[subprocess.Popen] = set()
+        self._lock, self._stopping = threading.Lock(), threading.Event()
+
+    def run(self, cells: Sequence[Cell], say: Callable[[str], None] = print) -> dict[Path, str]:
+        """Runs what is left of the cells; a failing one does not stop the others.
+
+        Returns:
+            Folder of each failed cell → why.
+
+        Raises:
+            Stopped: by Ctrl-C or SIGTERM; the same command goes on later.
+        """
+        todo = [cell for cell in cells if commands(cell, self.scripts)]
+        done, failed, begun = len(cells) - len(todo), {}, time.monotonic()
+        if done:
+            say(f"{done} of {len(cells)} runs are there already.")
+        devices: queue.Queue[str | None] = queue.Queue()
+        for index in range(self.jobs):
+            devices.put(self.gpus[index % len(self.gpus)] if self.gpus else None)
+        earlier = _on_terminate(_interrupt)
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
+            running = {pool.submit(self._run_on, devices, cell, say): cell for cell in todo}
+            for count, future in enumerate(as_completed(running), 1):
+                cell, error = running[future], future.exception()
+                if error is not None:
+                    failed[cell.folder] = f"{error}" if isinstance(error, CellFailed) else f"{error!r}"
+                seconds = (time.monotonic() - begun) / count * (len(todo) - count)
+                left = f", {_duration(seconds)} left" if count < len(todo) else ""
+                word = f"failed: {failed[cell.folder]}" if error else "done"
+                say(f"[{done + count}/{len(cells)}{left}] {_name(cell)} {word}")
+        except KeyboardInterrupt as interrupt:
+            self._stop()
+            raise Stopped from interrupt
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            if earlier is not None:
+                signal.signal(signal.SIGTERM, earlier)
+        return failed
+
+    def _run_on(self, devices: queue.Queue, cell: Cell, say: Callable[[str], None]) -> None:
+        device = devices.get()
+        try:
+            if self._stopping.is_set():
+                return
+            say(f"{_name(cell)} starts" + ("" if device is None else f" on GPU {device}"))
+            environment = dict(os.environ)
+            if device is None:
+                environment["OMP_NUM_THREADS"] = "1"
+            else:
+                environment["CUDA_VISIBLE_DEVICES"] = device
+            for command in commands(cell, self.scripts, self.evaluate_options):
+                self._call(command, cell.folder / "log.txt", environment)
+            for checkpoint in (cell.folder / "model").glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+        finally:
+            devices.put(device)
+
+    def _call(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+        with log.open("a") as file:
+            file.write(f"$ {shlex.join(command)}\n")
+            file.flush()
+            start = file.tell()
+            with self._lock:
+                if self._stopping.is_set():
+                    raise CellFailed("stopped")
+                child = subprocess.Popen(
+                    command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                )
+                self._children.add(child)
+            status = child.wait()
+        with self._lock:
+            self._children.discard(child)
+        if status:
+            with log.open(errors="replace") as file:
+                file.seek(start)
+                lines = [line.strip() for line in file if line.strip()]
+            errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+            raise CellFailed((errors or lines or [f"exit status {status}"])[-1])
+
+    def _stop(self) -> None:
+        """Ends the children with their own children; after ten seconds by force."""
+        with self._lock:
+            self._stopping.set()
+            children = list(self._children)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for child in children:
+                if child.poll() is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(child.pid, number)
+            deadline = time.monotonic() + 10
+            while any(child.poll() is None for child in children) and time.monotonic() < deadline:
+                time.sleep(0.1)
+
+
+def visible_gpus() -> list[str]:
+    """As CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _on_terminate(handler: Callable) -> Any:
+    """Sets the handler of SIGTERM where that is possible, in the main thread; gives the earlier one."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return signal.signal(signal.SIGTERM, handler) if in_main else None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _name(cell: Cell) -> str:
+    return "/".join(cell.folder.parts[-3:])
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"

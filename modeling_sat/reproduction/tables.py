@@ -1,0 +1,123 @@
+"""A study's findings as a Markdown table and as JSON."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .claims import RULE
+from .findings import Findings, Key, Summary, summarize
+from .names import CONSTANT_TITLES, DATASET_TITLES, METRIC_TITLES
+from .published import PUBLISHED, Numbers
+from .studies import Study
+
+
+MISSING = "–"
+
+
+def published_for(name: str, dataset: str) -> tuple[str | None, Numbers]:
+    """The paper's numbers on the dataset or, if it has none, on the first that it has; and which that is."""
+    tables = PUBLISHED.get(name, {})
+    known = dataset if dataset in tables else next(iter(tables), None)
+    return known, tables.get(known, {})
+
+
+def as_markdown(
+    name: str, study: Study, dataset: str, setting: str, findings: Findings, failed: Mapping[Path, str] | None = None
+) -> str:
+    """Measured mean ± standard deviation over seeds, the paper's number in brackets, constants, and the claims judged.
+
+    Args:
+        name: of the study.
+        setting: how it was measured, a sentence.
+        failed: folder of each failed cell → why.
+    """
+    known, numbers = published_for(name, dataset)
+    is_grid = len(study.columns) > 1
+    shown = [*study.row_metrics, *(column.name for column in study.columns)] if is_grid else list(study.metrics)
+    header = ["", "seeds", *(METRIC_TITLES.get(column, column) for column in shown)]
+    rows = []
+    for row in findings.rows:
+        cells = [_summary(study, findings, row, column, is_grid) for column in shown]
+        counts = sorted({cell.count for cell, column in zip(cells, shown) if cell and column not in study.row_metrics})
+        printed = numbers.get(row, {})
+        seeds = "–".join(str(count) for count in (counts if len(counts) < 3 else (counts[0], counts[-1]))) or "0"
+        rows.append([row, seeds, *(_cell(cell, printed.get(column)) for cell, column in zip(cells, shown))])
+    if known == dataset:
+        rows += [
+            [row, "", *(_cell(None, printed.get(column), "") for column in shown)]
+            for row, printed in numbers.items()
+            if row not in findings.rows
+        ]
+    for constant, metrics in findings.constants().items():
+        values = [metrics.get(study.metrics[0] if is_grid else column) for column in shown]
+        if is_grid:
+            values = [None if column in study.row_metrics else value for value, column in zip(values, shown)]
+        if any(values):
+            title = f"*constant: {CONSTANT_TITLES[constant]}*"
+            rows.append([title, "", *(_cell(summarize(value) if value else None, None, "") for value in values)])
+    has_printed = known == dataset or any(row in numbers for row in findings.rows)
+    paper = f" In brackets: the paper on {DATASET_TITLES[known]}." if has_printed and known else ""
+    what = f"{METRIC_TITLES[study.metrics[0]]} by training images per class, in" if is_grid else "In"
+    parts = [
+        f"# {study.title} ({_place(name)} of the paper) on {dataset}",
+        f"{what} percent: mean ± standard deviation over seeds.{paper} {setting}",
+        _table(header, rows),
+    ]
+    judged = judge(study, findings)
+    if judged:
+        parts += ["## What the paper says, and these numbers", RULE, "\n".join(f"- {line}" for line in judged)]
+    if failed:
+        parts += ["## Failed", "\n".join(f"- {folder / 'log.txt'}: {reason}" for folder, reason in failed.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def judge(study: Study, findings: Findings) -> list[str]:
+    return [line for claim in study.claims for line in claim.judge(findings)]
+
+
+def as_json(study: Study, findings: Findings, numbers: Numbers) -> dict[str, Any]:
+    """Every seed's numbers as fractions, none left out; summaries and the paper's numbers in percent."""
+    cells = [
+        {
+            "row": key.row, "column": key.column, "seed": seed, "evaluation": str(outcome.evaluation),
+            "threshold": outcome.threshold, "metrics": dict(outcome.metrics), "constants": dict(outcome.constants),
+        }
+        for key, outcomes in findings.outcomes.items()
+        for seed, outcome in outcomes.items()
+    ]  # fmt: skip
+    metrics = (*study.metrics, *study.row_metrics)
+    summaries = [
+        {"row": key.row, "column": key.column, "metric": metric, **summary._asdict()}
+        for key in findings.outcomes
+        for metric in metrics
+        if (summary := findings.summary(key, metric))
+    ]
+    return {
+        "cells": cells, "summaries_percent": summaries, "published_percent": numbers, "rule": RULE,
+        "claims": judge(study, findings),
+    }  # fmt: skip
+
+
+def _summary(study: Study, findings: Findings, row: str, column: str, is_grid: bool) -> Summary | None:
+    if not is_grid:
+        return findings.summary(Key(row), column)
+    if column not in study.row_metrics:
+        return findings.summary(Key(row, column), study.metrics[0])
+    known = [summary for name in findings.columns if (summary := findings.summary(Key(row, name), column))]
+    return known[0]._replace(deviation=None) if known else None
+
+
+def _cell(summary: Summary | None, published: float | None, missing: str = MISSING) -> str:
+    measured = missing if summary is None else f"{summary.mean:.1f}"
+    if summary is not None and summary.deviation is not None:
+        measured += f" ± {summary.deviation:.1f}"
+    return measured if published is None else f"{measured} [{published:g}]".strip()
+
+
+def _place(name: str) -> str:
+    return name.replace("table", "Table ").replace("fig", "Fig. ")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

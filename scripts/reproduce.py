@@ -1,0 +1,36 @@
+"""Trains and evaluates what a table or figure of the paper needs, and puts the numbers beside the paper's.
+
+python scripts/reproduce.py table2 --dataset shapes
+python scripts/reproduce.py table8 --dataset imagenet --data_dir ILSVRC --model deit-small
+
+Run it again to go on where it was stopped; tables share their runs. Any further `--field value` goes to every training.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from modeling_sat.reproduction import Stopped, add_options, reproduce
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add_options(parser)
+    options, fields = parser.parse_known_args()
+    try:
+        result = reproduce(options, fields, Path(__file__).resolve().parent)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except Stopped:
+        sys.exit("Stopped; the same command goes on from here.")
+    if result is not None:
+        print(f"\n{result.table}\nWritten to {result.folder}")
+        if result.failed:
+            logs = ", ".join(str(folder / "log.txt") for folder in result.failed)
+            sys.exit(f"error: {len(result.failed)} runs failed; see {logs}. The same command tries them again.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The table of studies: fields that exist, the paper's numbers, cells with names that say what they are."""
+
+import dataclasses
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from modeling_sat.reproduction.claims import AboveOthers
+from modeling_sat.reproduction.command import choose_rows, make_cells, unique
+from modeling_sat.reproduction.findings import Key
+from modeling_sat.reproduction.names import METRIC_TITLES
+from modeling_sat.reproduction.published import PUBLISHED
+from modeling_sat.reproduction.recipes import Recipe, find_recipes, make_cell, parse_fields, read_recipe, slug
+from modeling_sat.reproduction.studies import STUDIES, Row
+from modeling_sat.training.arguments import ARGUMENTS, ConfigurationError
+from modeling_sat.training.freezing import FREEZING
+
+
+CONFIGS = Path(__file__).parents[2] / "scripts" / "configs"
+RECIPE = Recipe(
+    "DeiT-S", Path("configs/deit_small.yaml"), {"area_target": 0.35, "per_device_train_batch_size": 32}, {}
+)
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_rows_change_fields_that_training_has(study):
+    known = {field.name for arguments in ARGUMENTS for field in dataclasses.fields(arguments)}
+    for row in (*study.rows, *study.columns):
+        assert row.fields.keys() <= known
+        assert row.fields.get("freeze", "none") in FREEZING
+    assert {*study.metrics, *study.row_metrics} <= METRIC_TITLES.keys()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_claims_and_printed_rows_name_rows_that_exist(name):
+    study = STUDIES[name]
+    rows, columns = {row.name for row in study.rows}, {column.name for column in study.columns}
+    for claim in study.claims:
+        keys = [value for value in vars(claim).values() if isinstance(value, Key)]
+        assert all(key.row in rows and key.column in columns for key in keys)
+        assert set(getattr(claim, "rows", ())) <= rows
+    for numbers in PUBLISHED.get(name, {}).values():
+        ours = {f"{row}, DeiT-S" for row in rows} if study.by_model else rows
+        assert ours <= numbers.keys()
+        shown = {*study.metrics, *study.row_metrics, *columns}
+        assert all(printed.keys() <= shown for printed in numbers.values())
+
+
+def test_printed_numbers():
+    assert PUBLISHED["table1"]["cub"]["SAT, DeiT-S"] == {"top1_loc": 80.96, "top5_loc": 94.13, "gt_known_loc": 98.45}
+    assert PUBLISHED["table1"]["imagenet"]["GCNet, InceptionV3"] == {"top1_loc": 49.06, "top5_loc": 58.09}
+    assert len(PUBLISHED["table1"]["cub"]) == len(PUBLISHED["table1"]["imagenet"]) == 22
+    assert PUBLISHED["table2"]["imagenet"]["(b) + L_ba"]["gt_known_loc"] == 71.07
+    assert PUBLISHED["table3"]["imagenet"]["SAT, DeiT-S"]["box_acc_70"] == 56.83
+    assert PUBLISHED["table4"]["openimages30k"]["SAT, DeiT-S"] == {"piou": 59.54, "pxap": 74.20}
+    assert PUBLISHED["table6"]["cub"]["SAT, DeiT-B"] == {"top1_cls": 85.3, "gt_known_loc": 98.1}
+    assert PUBLISHED["table8"]["cub"]["(c) MLP"] == {
+        "frozen_rate": 48, "1": 96.4, "3": 96.7, "5": 97.0, "10": 97.4, "full": 98.0,
+    }  # fmt: skip
+    for table in PUBLISHED["table3"].values():
+        for row in table.values():
+            mean = (row["box_acc_30"] + row["box_acc_50"] + row["box_acc_70"]) / 3
+            assert row["box_acc_mean"] == pytest.approx(mean, abs=0.04)  # BAS on CUB: 88.82 = 266.46 / 3
+
+
+def cells_of(name: str, tmp_path: Path, recipe: Recipe = RECIPE, dataset: str = "cub", **options):
+    study = STUDIES[name]
+    options = Namespace(**{"protocol": "sat", "data_dir": None, "output_dir": tmp_path, "dataset": dataset, **options})
+    return make_cells(study, choose_rows(study, dataset, None), [recipe], [0, 1], options)
+
+
+def test_a_cell_is_named_by_what_it_changes(tmp_path):
+    assert slug({}) == "recipe"
+    assert slug({"images_per_class": 3, "freeze": "mlp"}) == "images_per_class-3,freeze-mlp"
+    assert slug({"dataset_options": {"num_train": 48}}) == "dataset_options-num_train-48"
+    assert len(slug({"dataset_options": {f"option_{index}": index for index in range(30)}})) < 120
+    cell = make_cell(RECIPE, [Row("b", {"area_target": 0.25})], 2, "cub", tmp_path)
+    assert cell.folder == tmp_path / "cub-deit_small" / "area_target-0.25" / "seed-2"
+    assert (cell.fields["seed"], cell.fields["data_seed"], cell.fields["area_target"]) == (2, 2, 0.25)
+
+
+def test_studies_share_runs(tmp_path):
+    full = cells_of("table1", tmp_path)[Key("SAT, DeiT-S")][0].folder
+    assert full.parent.name == "recipe"
+    for name in ("table3", "table4", "table6", "fig5", "fig6", "fig7"):
+        assert [by_seed[0].folder for by_seed in cells_of(name, tmp_path).values()] == [full]
+    assert cells_of("table2", tmp_path)[Key("(d) + F")][0].folder == full
+    assert cells_of("table8", tmp_path)[Key("(a) nothing", "full")][0].folder == full
+    assert cells_of("fig8", tmp_path)[Key("SAT", "full")][0].folder == full
+    few = {by_seed[0].folder for by_seed in cells_of("fig8", tmp_path).values()}
+    assert few < {by_seed[0].folder for by_seed in cells_of("table8", tmp_path).values()}
+    sweep = cells_of("fig4", tmp_path)
+    assert sweep[Key("λ 0.35")][0].folder == sweep[Key("batch 32")][0].folder == full
+    assert len(unique(sweep)) == 2 * (len(sweep) - 1)
+
+
+def test_sweeps_fit_the_dataset(tmp_path):
+    small = [key.row for key in cells_of("fig4", tmp_path, dataset="shapes") if key.row.startswith("batch")]
+    large = [key.row for key in cells_of("fig4", tmp_path) if key.row.startswith("batch")]
+    assert small == ["batch 8", "batch 16", "batch 32", "batch 64"]
+    assert large == ["batch 16", "batch 32", "batch 64", "batch 128", "batch 256"]
+
+
+def test_a_protocol_is_another_evaluation_of_the_same_run(tmp_path):
+    one = cells_of("table1", tmp_path)[Key("SAT, DeiT-S")][0]
+    other = cells_of("table1", tmp_path, protocol="wsolevaluation")[Key("SAT, DeiT-S")][0]
+    assert one.folder == other.folder and one.evaluation != other.evaluation
+    one.write_config()
+    other.write_config()
+
+
+def test_a_method_leaves_out_what_it_does_not_know():
+    fields = RECIPE.with_changes({"method": "cam"})
+    assert "area_target" not in fields and fields["per_device_train_batch_size"] == 32
+
+
+def test_rows_are_chosen_by_name_or_letter():
+    study = STUDIES["table2"]
+    assert [row.name for row in choose_rows(study, "cub", ["d", "(a)"])] == ["(a) L_cls", "(d) + F"]
+    assert [row.name for row in choose_rows(study, "cub", ["(b) + L_ba"])] == ["(b) + L_ba"]
+    with pytest.raises(ConfigurationError, match=r"no row 'e'; there are \(a\) L_cls"):
+        choose_rows(study, "cub", ["e"])
+
+
+def test_an_edited_recipe_is_not_mixed_with_earlier_runs(tmp_path):
+    make_cell(RECIPE, [], 0, "cub", tmp_path).write_config()
+    make_cell(RECIPE, [], 0, "cub", tmp_path, shared={"data_dir": "elsewhere"}).write_config()
+    edited = dataclasses.replace(RECIPE, fields={**RECIPE.fields, "num_train_epochs": 3})
+    with pytest.raises(ConfigurationError, match="holds a run by other settings: num_train_epochs None, now 3"):
+        make_cell(edited, [], 0, "cub", tmp_path).write_config()
+
+
+def test_fields_of_the_command_line():
+    fields = parse_fields(["--learning_rate", "1.0e-3", "--dataset_options", '{"num_train": 8}', "--bf16=true"])
+    assert fields == {"learning_rate": 0.001, "dataset_options": {"num_train": 8}, "bf16": True}
+    assert parse_fields(["--classes", "checks", "dots"]) == {"classes": ["checks", "dots"]}
+    with pytest.raises(ConfigurationError, match=r"'area_targt', which training does not. Did you mean 'area_target'"):
+        parse_fields(["--area_targt", "0.3"])
+    with pytest.raises(ConfigurationError, match="'cub' belongs to no option"):
+        parse_fields(["cub"])
+
+
+def test_recipes_are_found_or_named(tmp_path):
+    folder = tmp_path / "cub"
+    folder.mkdir()
+    for model in ("deit_tiny", "deit_base"):
+        (folder / f"{model}.yaml").write_text("area_target: 0.25\n")
+    assert [recipe.label for recipe in find_recipes(tmp_path, "cub", None, None, True, {})] == ["DeiT-T", "DeiT-B"]
+    assert [recipe.label for recipe in find_recipes(tmp_path, "cub", None, None, False, {})] == ["DeiT-T"]
+    with pytest.raises(ConfigurationError, match=r"no recipe of deit-small on cub; there are .*deit_base.yaml"):
+        find_recipes(tmp_path, "cub", "deit-small", None, False, {})
+    with pytest.raises(ConfigurationError, match=r"no recipe on dogs; .*dogs has none"):
+        find_recipes(tmp_path, "dogs", None, None, True, {})
+    with pytest.raises(ConfigurationError, match=r"no configuration file nowhere.yaml"):
+        read_recipe(Path("nowhere.yaml"), "x", {})
+
+
+@pytest.mark.parametrize("dataset", ["shapes", "tiny_imagenet"])
+def test_laptop_recipes_are_the_default(dataset):
+    (recipe,) = find_recipes(CONFIGS, dataset, None, None, True, {})
+    assert recipe.path.name == "laptop.yaml"
+
+
+def test_another_method_is_a_line():
+    rows = (*STUDIES["table1"].rows, Row("CAM", {"method": "cam"}))
+    study = dataclasses.replace(STUDIES["table1"], rows=rows)
+    options = Namespace(protocol="sat", data_dir=None, output_dir=Path("out"), dataset="cub")
+    cells = make_cells(study, study.rows, [RECIPE], [0], options)
+    assert [key.row for key in cells] == ["SAT, DeiT-S", "CAM, DeiT-S"]
+    assert cells[Key("CAM, DeiT-S")][0].folder.parent.name == "method-cam"
+    assert any(isinstance(claim, AboveOthers) for claim in study.claims)
