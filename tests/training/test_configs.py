@@ -86,17 +86,17 @@ def test_a_benchmark_has_three_sizes_that_differ_in_the_model_alone(dataset):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "area_target", "passes", "learning_rate", "batch_of_a_gpu"),
-    [("cub", 0.25, 30, 1e-4, 256), ("imagenet", 0.35, 1, 1.5e-5, 128)],
+    ("dataset", "area_target", "passes", "learning_rate", "batch"),
+    [("cub", 0.25, 30, 1e-4, 256), ("imagenet", 0.35, 1, 1.5e-5, 512)],
 )
-def test_the_authors_settings(dataset, area_target, passes, learning_rate, batch_of_a_gpu):
+def test_the_authors_settings(dataset, area_target, passes, learning_rate, batch):
     model, data, training = parsed(dataset, "deit_small")
     config = METHODS["sat"].config_class(**model.config_fields())
     assert (config.area_target, config.drop_path_rate) == (area_target, 0.1)
     assert (config.spatial_query_scaling, config.smoothing_sigma) == ("head_mean", 0.418)
     assert (data.dataset, data.resize_size, config.image_size) == (dataset, 256, 224)
     assert (training.num_train_epochs, training.learning_rate) == (passes, learning_rate)
-    assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (batch_of_a_gpu, 1)
+    assert training.per_device_train_batch_size * training.gradient_accumulation_steps == batch
     assert (training.lr_scheduler_type, training.warmup_steps, training.weight_decay) == ("constant", 0, 0.05)
     assert training.optim.startswith("adamw_torch")
     assert (training.max_grad_norm, training.seed, training.bf16) == (0, 6, False)
