@@ -400,6 +400,16 @@ def run_process(rank: int, folder: str) -> None:
             outputs.localization_map.mean().item(),
             torch.cat([parameter.grad.flatten() for parameter in model.parameters()]),
         )
+    # Uneven shares of a batch of known size, as Trainer passes them: 3 images and 1.
+    model.config.area_reduction = "global"
+    parallel = torch.nn.parallel.DistributedDataParallel(model.train())
+    model.zero_grad()
+    share = slice(0, 3) if rank == 0 else slice(3, 4)
+    outputs = parallel(images(4)[share], labels=torch.tensor([0, 4, 2, 1])[share], num_items_in_batch=torch.tensor(4))
+    (2 * outputs.loss).backward()  # Trainer does so, since DistributedDataParallel averages
+    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    names = ("loss", "classification_loss", "area_loss", "normalization_loss")
+    results["shares"] = ({name: outputs[name].item() for name in names}, gradient)
     torch.save(results, f"{folder}/{rank}.pt")
     # What holds the group goes first, on both sides: freed after it, or after the other has left, it may wait forever.
     del parallel, outputs
@@ -441,6 +451,19 @@ class TestTwoProcesses:
         expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
         for area, _, gradient in (result["global"] for result in results):
             assert area == pytest.approx(outputs.area_loss.item(), abs=1e-6)
+            torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+
+    def test_uneven_shares_of_a_batch_add_up(self, results):
+        model = tiny_model(drop_path_rate=0.0).train()
+        outputs = model(images(4), labels=torch.tensor([0, 4, 2, 1]))
+        outputs.loss.backward()
+        expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+        shares = [result["shares"] for result in results]
+        assert sum(losses["loss"] for losses, _ in shares) == pytest.approx(outputs.loss.item(), abs=1e-6)
+        for name in ("classification_loss", "area_loss", "normalization_loss"):
+            weighted = shares[0][0][name] * 3 / 4 + shares[1][0][name] / 4
+            assert weighted == pytest.approx(outputs[name].item(), abs=1e-6)
+        for _, gradient in shares:
             torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
 
     def test_local_reduction_is_each_process_for_itself(self, results):

@@ -249,9 +249,11 @@ def _convert_stream(table: IterableDataset, rows: _Rows) -> IterableDataset:
     for ours in pictures:
         table = table.cast_column(rows.names[ours], target[ours])
 
-    def convert(row: dict[str, Any], index: int) -> dict[str, Any]:
-        annotation = rows.annotation(row, index)
-        rows.check([annotation])
-        return annotation | {ours: row[rows.names[ours]] for ours in pictures}
-
+    convert = partial(_converted, rows=rows, pictures=pictures)
     return table.map(convert, with_indices=True, remove_columns=list(rows.features), features=target)
+
+
+def _converted(row: dict[str, Any], index: int, rows: _Rows, pictures: list[str]) -> dict[str, Any]:
+    annotation = rows.annotation(row, index)
+    rows.check([annotation])
+    return annotation | {ours: row[rows.names[ours]] for ours in pictures}

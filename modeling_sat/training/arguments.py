@@ -168,6 +168,12 @@ class SATTrainingArguments(TrainingArguments):
             self.dataloader_persistent_workers = self.dataloader_num_workers > 0
         if self.load_best_model_at_end is None:
             self.load_best_model_at_end = self.metric_for_best_model is not None
+        evaluates, saves = (str(getattr(when, "value", when)) for when in (self.eval_strategy, self.save_strategy))
+        if self.load_best_model_at_end and saves not in (evaluates, "best"):
+            raise ConfigurationError(
+                f"The best checkpoint by {self.metric_for_best_model} can only be kept if one is saved at every "
+                f"evaluation; set save_strategy, which is {saves}, and eval_strategy, which is {evaluates}, alike."
+            )
         self.report_to = usable_trackers(self.report_to)
         super().__post_init__()
 

@@ -52,8 +52,10 @@ def explain_failed_writing(output_dir: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         written_by_torch = "PytorchStreamWriter" in str(error) or "inline_container" in str(error)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if written_by_torch:  # which says where in its file, not why
+            reason = "a file cannot be written to its end"
         if isinstance(error, TrainingStopped) or (type(error) is RuntimeError and not written_by_torch):
             raise
         checkpoint = last_checkpoint(output_dir)

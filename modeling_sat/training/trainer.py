@@ -98,7 +98,7 @@ class SATTrainer(Trainer):
         )
 
     def _run_epoch(self, *args, **kwargs):
-        if self.state.global_step >= self.state.max_steps:  # resumed at its end, which Trainer would go one step beyond
+        if self.state.global_step >= self.state.max_steps:  # resumed at its end; Trainer would take another step
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)

@@ -89,3 +89,8 @@ def test_a_missing_file_lists_its_neighbours(config):
     path = config("dataset: shapes")
     with pytest.raises(ConfigurationError, match=r"no configuration file .*runn\.yaml\. There are .*run\.yaml"):
         parse_arguments(["--config", path.replace("run.yaml", "runn.yaml")])
+
+
+def test_the_best_checkpoint_has_to_be_saved():
+    with pytest.raises(ConfigurationError, match="set save_strategy, which is no, and eval_strategy, which is epoch"):
+        parse_arguments(["--metric_for_best_model", "gt_known_loc", "--save_strategy", "no", "--report_to", "none"])

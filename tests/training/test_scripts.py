@@ -135,18 +135,11 @@ def test_a_baseline_trains_and_stands_beside_sat(trained, tmp_path):
     assert "| map | localization | class |" in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_two_processes_evaluate_as_one(trained, tmp_path):
+def test_two_processes_evaluate_as_one(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     options = ["--dataset", "shapes", "--dataset_options", '{"num_train": 48, "num_validation": 15, "num_test": 13}']
-    two = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--main_process_port",
-        "0",
-    ]
+    # `accelerate launch --cpu --num_processes 2` would start one.
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     results = []
     for name, launcher in (("one", [sys.executable]), ("two", two)):
         finished = run("evaluate.py", "--model", trained, *options, "--output_dir", tmp_path / name, launcher=launcher)
