@@ -169,10 +169,11 @@ def explain_failure(arguments: SATTrainingArguments) -> Iterator[None]:
         reading = arguments.dataloader_num_workers > 0 and not isinstance(error, RuntimeError)  # a batch half received
         if not reading and "DataLoader worker" not in str(error):
             raise
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
         raise TrainingStopped(
-            f"A process that reads images died ({(str(error) or type(error).__name__).splitlines()[0].rstrip('. ')}), most often for want of "
-            f"memory. Run the same command again to go on from the last checkpoint in {arguments.output_dir}, with "
-            f"fewer than {arguments.dataloader_num_workers} dataloader_num_workers if it happens again."
+            f"A process that reads images died ({reason}), most often for want of memory. Run the same command again "
+            f"to go on from the last checkpoint in {arguments.output_dir}, with fewer than "
+            f"{arguments.dataloader_num_workers} dataloader_num_workers if it happens again."
         ) from error
 
 
