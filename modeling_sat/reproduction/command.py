@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,7 +175,7 @@ def write(
     added = "".join(f", {name} {value}" for name, value in recipes[0].added.items())
     source = "the test images themselves, the published habit" if options.select_on_test else "validation images"
     setting = (
-        f"Trained by {', '.join(str(recipe.path) for recipe in recipes)}{added}; seeds {', '.join(map(str, seeds))}; "
+        f"Trained by {', '.join(os.path.relpath(recipe.path) for recipe in recipes)}{added}; seeds {', '.join(map(str, seeds))}; "
         f"protocol {options.protocol}, threshold chosen on {source}"
         + (", classes from ten crops." if options.ten_crop else ".")
     )

@@ -1,6 +1,7 @@
 """Figures of a study's findings: means, and every seed as a dot."""
 
 from collections.abc import Callable
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,6 +29,7 @@ def bars(*metrics: str) -> Draw:
             axes.set_yticks(range(len(rows)), rows)
             axes.set(xlabel=f"{METRIC_TITLES[metric]} (%)", xlim=(0, 100))
             _constants(axes, findings, metric, axes.axvline)
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8)
             axes.margins(y=0.02)
         axes.invert_yaxis()
         return figure
@@ -67,6 +69,7 @@ def sweeps(metric: str) -> Draw:
             axes.set_xticks(range(len(values)), values)
             axes.set(xlabel=quantity)
             _constants(axes, findings, metric, axes.axhline)
+            axes.legend(frameon=False, fontsize=8)
         panels[0].set_ylabel(f"{METRIC_TITLES[metric]} (%)")
         return figure
 
@@ -99,7 +102,7 @@ def boxes(metric: str) -> Draw:
         axes.set(xlabel="training images per class", ylabel=f"{METRIC_TITLES[metric]} (%)")
         axes.margins(y=0.1)
         _constants(axes, findings, metric, axes.axhline)
-        axes.legend(frameon=False, loc="upper left")
+        axes.legend(frameon=False, fontsize=8)
         return figure
 
     return draw
@@ -153,14 +156,7 @@ def _line(
 
 
 def _constants(axes: Axes, findings: Findings, metric: str, line: Callable) -> None:
-    """Dotted lines of what looks at nothing, and their names."""
-    for name, metrics in findings.constants().items():
-        if metric not in metrics:
-            continue
-        value = float(np.mean(metrics[metric]))
-        line(value, color="0.5", linestyle=":", linewidth=1)
-        if line == axes.axvline:
-            place = {"xy": (value, 1), "xycoords": axes.get_xaxis_transform(), "rotation": 20, "ha": "left"}
-        else:
-            place = {"xy": (0.995, value), "xycoords": axes.get_yaxis_transform(), "ha": "right"}
-        axes.annotate(CONSTANT_TITLES[name], va="bottom", color="0.4", size=8, **place)
+    """Grey lines of what looks at nothing, named in the legend."""
+    known = {name: metrics[metric] for name, metrics in findings.constants().items() if metric in metrics}
+    for (name, values), style in zip(known.items(), cycle((":", "--"))):
+        line(float(np.mean(values)), color="0.4", linestyle=style, linewidth=1, label=CONSTANT_TITLES[name])

@@ -139,6 +139,13 @@ class SATTrainingArguments(TrainingArguments):
             "each part; else each part has its own."
         },
     )
+    ema_decay: float | None = field(
+        default=None,
+        metadata={
+            "help": "Evaluate and end with an exponential moving average of the weights, such as 0.99; it helps where "
+            "the learning rate stays constant. Default: the weights of the last step."
+        },
+    )
     load_best_model_at_end: bool | None = field(
         default=None,
         metadata={
@@ -155,6 +162,8 @@ class SATTrainingArguments(TrainingArguments):
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; choose a whole number, 1 or more.")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ConfigurationError(f"ema_decay is {self.ema_decay}; choose a number between 0 and 1, such as 0.99.")
         if self.label_smoothing_factor:
             raise ConfigurationError(
                 f"label_smoothing_factor is {self.label_smoothing_factor:g}; the model computes its own losses, without "

@@ -18,7 +18,7 @@ from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTra
 
 RUN_FILE = "run.json"
 STEPS_DEPEND_ON = (
-    "seed", "data_seed", "freeze", "classification_epochs", "exact_area", "optim", "learning_rate", "weight_decay",
+    "seed", "data_seed", "freeze", "classification_epochs", "exact_area", "ema_decay", "optim", "learning_rate", "weight_decay",
     "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "lr_scheduler_type", "lr_scheduler_kwargs",
     "warmup_steps", "bf16", "fp16", "dataloader_drop_last",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from accelerate.data_loader import prepare_data_loader
 from datasets import IterableDataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
@@ -19,7 +20,8 @@ from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from ..inference.sheets import draw_predictions
 from ..modeling_sat import share_of_batch, sum_over_processes
-from .arguments import SATTrainingArguments
+from .arguments import ConfigurationError, SATTrainingArguments
+from .averaging import AveragedWeights
 from .batches import TrainingBatches
 from .checkpoints import TrainingStopped, explain_failed_writing, partial_folder
 from .trackers import tolerate_failures
@@ -28,6 +30,14 @@ from .trackers import tolerate_failures
 MAP_PICTURES = 12
 """Images drawn at every evaluation."""
 LOSSES = ("classification_loss", "area_loss", "normalization_loss")
+
+
+class _AverageAfterStep(TrainerCallback):
+    def __init__(self, average: AveragedWeights):
+        self.average = average
+
+    def on_step_end(self, args, state, control, model, **kwargs) -> None:
+        self.average.update(model, state.global_step)
 
 
 class TrainingDiverged(TrainingStopped):
@@ -49,6 +59,8 @@ class SATTrainer(Trainer):
     - A loss that is not finite ends the training before it reaches a checkpoint.
     - A checkpoint is written beside its place and then renamed, so that one that is there is whole.
     - A tracker that fails is left out with a warning.
+    - With `args.ema_decay`, what is evaluated, chosen as best and left at the end is the weights' moving average;
+      checkpoints hold both.
     """
 
     args: SATTrainingArguments
@@ -61,6 +73,14 @@ class SATTrainer(Trainer):
         self._batches: list[dict[str, torch.Tensor]] = []
         self._batch_area: torch.Tensor | None = None
         self._trackers = tolerate_failures(self.callback_handler, self.args.report_to)
+        self._average = None
+        if self.args.ema_decay is not None:
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                raise ConfigurationError(
+                    "ema_decay averages whole weights, which FSDP and DeepSpeed divide; leave it out."
+                )
+            self._average = AveragedWeights(self.args.ema_decay)
+            self.add_callback(_AverageAfterStep(self._average))
 
     def get_train_dataloader(self) -> DataLoader:
         """This process's share of the training images; nothing is left for accelerate to divide."""
@@ -205,6 +225,8 @@ class SATTrainer(Trainer):
                 self.state.best_model_checkpoint = str(place)
             self.accelerator.wait_for_everyone()
             if args.should_save:
+                if self._average is not None:
+                    self._average.save(partial / name)
                 self.state.save_to_json(str(partial / name / TRAINER_STATE_NAME))
                 shutil.rmtree(place, ignore_errors=True)
                 os.replace(partial / name, place)
@@ -212,7 +234,27 @@ class SATTrainer(Trainer):
                 rotate_checkpoints(args.output_dir, args.save_total_limit, self.state.best_model_checkpoint, True)
             self.accelerator.wait_for_everyone()
 
+    def _load_optimizer_and_scheduler(self, checkpoint) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self._average is not None and checkpoint is not None:
+            self._average.load(Path(checkpoint), self.accelerator.device)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self._average is not None:
+            self._average.load(Path(self.state.best_model_checkpoint), self.accelerator.device)
+
+    def train(self, *args, **kwargs):
+        result = super().train(*args, **kwargs)
+        if self._average is not None:
+            self._average.swap(self.model)
+        return result
+
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        with self._average.applied(self.model) if self._average and self.is_in_train else nullcontext():
+            return self._evaluate_localization(eval_dataset, metric_key_prefix)
+
+    def _evaluate_localization(self, eval_dataset, metric_key_prefix: str) -> dict[str, float]:
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
         view = evaluation_view(self.args.protocol, pair(self.model.config.image_size), self.args.view)
         evaluator = LocalizationEvaluator(self.args.protocol, view)

@@ -29,7 +29,7 @@ SCENARIOS = {
                  "--dataloader_num_workers", 1],
     "evaluating passes": ["--num_train_epochs", 5, "--eval_strategy", "epoch", "--save_strategy", "steps",
                           "--save_steps", 5],
-    "saving passes": ["--num_train_epochs", 5, "--save_total_limit", 1],
+    "saving passes": ["--num_train_epochs", 5, "--save_total_limit", 1, "--ema_decay", 0.9],
     "accumulating": ["--max_steps", 22, "--per_device_train_batch_size", 2, "--gradient_accumulation_steps", 4,
                      "--save_strategy", "steps", "--save_steps", 3, "--eval_strategy", "steps", "--eval_steps", 4],
 }  # fmt: skip
