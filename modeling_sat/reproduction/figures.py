@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ def bars(*metrics: str) -> Draw:
             axes.set_yticks(range(len(rows)), rows)
             axes.set(xlabel=f"{METRIC_TITLES[metric]} (%)", xlim=(0, 100))
             _constants(axes, findings, metric, axes.axvline)
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8)
+            _legend(axes, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
             axes.margins(y=0.02)
         axes.invert_yaxis()
         return figure
@@ -49,7 +50,7 @@ def lines(metric: str, xlabel: str) -> Draw:
         axes.set_xticks(range(len(findings.columns)), findings.columns)
         axes.set(xlabel=xlabel, ylabel=f"{METRIC_TITLES[metric]} (%)")
         _constants(axes, findings, metric, axes.axhline)
-        axes.legend(frameon=False, fontsize=8)
+        _legend(axes)
         return figure
 
     return draw
@@ -69,7 +70,7 @@ def sweeps(metric: str) -> Draw:
             axes.set_xticks(range(len(values)), values)
             axes.set(xlabel=quantity)
             _constants(axes, findings, metric, axes.axhline)
-            axes.legend(frameon=False, fontsize=8)
+            _legend(axes)
         panels[0].set_ylabel(f"{METRIC_TITLES[metric]} (%)")
         return figure
 
@@ -102,7 +103,7 @@ def boxes(metric: str) -> Draw:
         axes.set(xlabel="training images per class", ylabel=f"{METRIC_TITLES[metric]} (%)")
         axes.margins(y=0.1)
         _constants(axes, findings, metric, axes.axhline)
-        axes.legend(frameon=False, fontsize=8)
+        _legend(axes)
         return figure
 
     return draw
@@ -160,3 +161,8 @@ def _constants(axes: Axes, findings: Findings, metric: str, line: Callable) -> N
     known = {name: metrics[metric] for name, metrics in findings.constants().items() if metric in metrics}
     for (name, values), style in zip(known.items(), cycle((":", "--"))):
         line(float(np.mean(values)), color="0.4", linestyle=style, linewidth=1, label=CONSTANT_TITLES[name])
+
+
+def _legend(axes: Axes, **place: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, **place)
