@@ -1,11 +1,10 @@
 import pytest
 import torch
+from launching import TINY, refused, trained
 from safetensors.torch import load_file
 from torch import nn
 
 from modeling_sat.training.averaging import AVERAGE_FILE, AveragedWeights
-
-from launching import TINY, refused, trained
 
 
 @pytest.fixture
