@@ -263,7 +263,7 @@ def world_size() -> int:
 
 def sum_over_processes(total: torch.Tensor, count: int) -> torch.Tensor:
     """(2,) float32: `total` and `count`, each summed over all processes."""
-    totals = torch.stack([total, total.new_tensor(count)])
+    totals = torch.stack([total, torch.full_like(total, count)])
     if world_size() > 1:
         torch.distributed.all_reduce(totals)
     return totals

@@ -1,5 +1,6 @@
 """Finds what is wrong with images and boxes before a training run does."""
 
+import difflib
 import logging
 import math
 from collections import Counter
@@ -25,6 +26,12 @@ BOX_TOLERANCE = 1.0
 """Pixels by which a box may leave its image and is clipped: the difference between the usual conventions."""
 
 MAX_LISTED = 10
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A question that names the known word nearest to one that is not known; `otherwise` where none is near."""
+    near = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"Did you mean {near[0]!r}?" if near else otherwise
 
 
 def checked_examples(

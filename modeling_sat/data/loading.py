@@ -1,6 +1,5 @@
 """`load_wsol_dataset`: the one way into every benchmark."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -12,7 +11,15 @@ from datasets.utils import tqdm
 
 from .cache import MIN_ROWS, cached_table, state_of
 from .caltech101 import read_caltech101
-from .checks import OnBadImage, check_classes, check_count, check_unique, checked_examples, report_problems
+from .checks import (
+    OnBadImage,
+    check_classes,
+    check_count,
+    check_unique,
+    checked_examples,
+    did_you_mean,
+    report_problems,
+)
 from .cub import read_cub
 from .examples import Benchmark, DatasetError, Example, MissingSplitError, Split, to_dataset
 from .fgvc_aircraft import read_fgvc_aircraft
@@ -227,6 +234,5 @@ def _options(
 
 def _hint(word: str, known: Iterable[str]) -> str:
     known = list(known)
-    nearest = difflib.get_close_matches(str(word), known, n=1)
-    guess = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{guess} There {'are ' + ', '.join(known) if known else 'are none'}."
+    guess = did_you_mean(word, known)
+    return f"{' ' if guess else ''}{guess} There {'are ' + ', '.join(known) if known else 'are none'}."

@@ -1,13 +1,12 @@
 """Which images and classes of a dataset are used: validation images, a few of each class, a subset of the classes."""
 
-import difflib
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
 import datasets
 
-from .checks import listed
+from .checks import did_you_mean, listed
 from .examples import DatasetError
 
 
@@ -71,11 +70,8 @@ def with_classes(table: datasets.Dataset, classes: Sequence[str], name: str) -> 
         raise DatasetError("classes is empty; leave it out to keep all, or name some.")
     for wanted in classes:
         if wanted not in names:
-            near = difflib.get_close_matches(wanted, names, n=1)
-            raise DatasetError(
-                f"{name} has no class {wanted!r}. "
-                + (f"Did you mean {near[0]!r}?" if near else f"It has:\n{listed(names)}")
-            )
+            hint = did_you_mean(wanted, names, f"It has:\n{listed(names)}")
+            raise DatasetError(f"{name} has no class {wanted!r}. {hint}")
     kept = [known for known in names if known in set(classes)]
     new_label = {names.index(known): label for label, known in enumerate(kept)}
     labels = labels_of(table)

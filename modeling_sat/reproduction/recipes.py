@@ -1,7 +1,6 @@
 """What is trained: a recipe, what a row changes of it, and the cell, a folder, that it is trained in."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import re
@@ -13,7 +12,7 @@ from typing import Any
 import yaml
 
 from ..baselines import METHODS
-from ..training.arguments import ARGUMENTS, ConfigurationError, ModelArguments, read_config
+from ..training.arguments import ARGUMENTS, ConfigurationError, ModelArguments, read_config, unknown_field
 from .names import MODEL_TITLES
 from .studies import LAPTOP_DATASETS, Row
 
@@ -192,9 +191,7 @@ def parse_fields(arguments: Sequence[str]) -> dict[str, Any]:
             fields[next(reversed(fields))].append(argument)
     for name in fields:
         if name not in TRAINING_FIELDS:
-            near = difflib.get_close_matches(name, TRAINING_FIELDS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigurationError(f"The command line has a field {name!r}, which training does not.{hint}")
+            raise ConfigurationError(unknown_field(name, "The command line"))
     read = {name: [yaml.safe_load(value) for value in values] for name, values in fields.items()}
     return {name: True if not values else values[0] if len(values) == 1 else values for name, values in read.items()}
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,7 @@ def read_outcome(cell: Cell, measure: Measure | None = None) -> Outcome:
     for name, values in result.get("constant_map_baselines", {}).items():
         constants[name] = {metric: values[metric] for metric in ("pxap", "piou")}
     outcome = Outcome(metrics, constants, cell.evaluation, result["threshold"])
-    return outcome if measure is None else Outcome({**metrics, **measure(outcome)}, *_rest(outcome))
-
-
-def _rest(outcome: Outcome) -> tuple[Any, ...]:
-    return outcome.constants, outcome.evaluation, outcome.threshold
+    return outcome if measure is None else replace(outcome, metrics={**metrics, **measure(outcome)})
 
 
 class Runner:

@@ -1,7 +1,6 @@
 """What a training run is made of: typed fields, filled from a YAML file and the command line."""
 
 import dataclasses
-import difflib
 import functools
 import json
 import os
@@ -14,6 +13,7 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..baselines import METHODS
+from ..data.checks import did_you_mean
 from .freezing import FREEZING
 from .trackers import usable_trackers
 
@@ -210,7 +210,7 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SAT
         from_file + argv, return_remaining_strings=True, look_for_args_file=False
     )
     if unknown:
-        raise ConfigurationError(_unknown_field(unknown[0].lstrip("-"), "The command line"))
+        raise ConfigurationError(unknown_field(unknown[0].lstrip("-"), "The command line"))
     return tuple(arguments)
 
 
@@ -271,7 +271,7 @@ def _check_fields(content: dict[str, Any], path: Path) -> None:
     known, types = _field_names(), _field_types()
     for name, value in content.items():
         if name not in known:
-            raise ConfigurationError(_unknown_field(str(name), str(path), "extends"))
+            raise ConfigurationError(unknown_field(str(name), str(path), "extends"))
         takes_mapping = name == "dataset_options" or any(
             dict in (hint, get_origin(hint)) for hint in (types[name], *get_args(types[name]))
         )
@@ -319,7 +319,7 @@ def _field_names() -> list[str]:
     return [field.name for arguments in ARGUMENTS for field in dataclasses.fields(arguments) if field.init]
 
 
-def _unknown_field(name: str, where: str, *others: str) -> str:
-    nearest = difflib.get_close_matches(name, [*_field_names(), *others], n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else "`--help` lists the fields."
-    return f"{where} has a field {name!r}, which does not exist; {hint}"
+def unknown_field(name: str, where: str, *others: str) -> str:
+    """What to say of a field that training does not have; `others` are known to `where` besides."""
+    hint = did_you_mean(name, [*_field_names(), *others], "`--help` lists the fields.")
+    return f"{where} has a field {name!r}, which does not exist. {hint}"

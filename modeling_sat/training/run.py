@@ -1,7 +1,6 @@
 """A training run from its arguments to a folder that `from_pretrained` loads."""
 
 import dataclasses
-import difflib
 import warnings
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from ..baselines import METHODS
 from ..configuration_sat import pair
 from ..conversion.checkpoints import pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
+from ..data.checks import did_you_mean
 from ..data.options import dataset_options
 from ..data.views import TrainingView
 from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
@@ -131,8 +131,7 @@ def check_best_metric(arguments: SATTrainingArguments, validation: Dataset | Non
     names += BOX_METRICS if has_boxes(validation) else []
     names += PIXEL_METRICS if has_masks(validation) else []
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"They have {', '.join(names)}."
+        hint = did_you_mean(name, names, f"They have {', '.join(names)}.")
         raise ConfigurationError(f"The validation images have no metric {name!r} (metric_for_best_model). {hint}")
 
 

@@ -1,6 +1,5 @@
 """Trackers (TensorBoard, Weights & Biases, …) that may fail without ending a training, and pictures for them."""
 
-import difflib
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +9,8 @@ import numpy as np
 from PIL import Image
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 from transformers.trainer_callback import CallbackHandler
+
+from ..data.checks import did_you_mean
 
 
 class UnknownTrackerError(ValueError):
@@ -31,8 +32,7 @@ def usable_trackers(report_to: str | list[str] | None) -> list[str]:
     usable = []
     for name in names:
         if name not in INTEGRATION_TO_CALLBACK:
-            near = difflib.get_close_matches(name, INTEGRATION_TO_CALLBACK, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(INTEGRATION_TO_CALLBACK)}."
+            hint = did_you_mean(name, INTEGRATION_TO_CALLBACK, f"There are {', '.join(INTEGRATION_TO_CALLBACK)}.")
             raise UnknownTrackerError(f"report_to has {name!r}, which is no tracker. {hint}")
         try:
             INTEGRATION_TO_CALLBACK[name]()

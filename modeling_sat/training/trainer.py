@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import IterableDataset
 from datasets.distributed import split_dataset_by_node
+from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
@@ -21,7 +22,6 @@ from ..inference.localize import evaluate_localization, evaluation_view, has_box
 from ..inference.sheets import draw_predictions
 from ..modeling_sat import share_of_batch, sum_over_processes
 from .arguments import ConfigurationError, SATTrainingArguments
-from .averaging import AveragedWeights
 from .batches import TrainingBatches
 from .checkpoints import TrainingStopped, explain_failed_writing, partial_folder
 from .trackers import tolerate_failures
@@ -29,15 +29,17 @@ from .trackers import tolerate_failures
 
 MAP_PICTURES = 12
 """Images drawn at every evaluation."""
+AVERAGE_FILE = "ema.safetensors"
+"""In a checkpoint of a run with `ema_decay`: the average, beside the weights that it goes on from."""
 LOSSES = ("classification_loss", "area_loss", "normalization_loss")
 
 
 class _AverageAfterStep(TrainerCallback):
-    def __init__(self, average: AveragedWeights):
+    def __init__(self, average: AveragedModel):
         self.average = average
 
     def on_step_end(self, args, state, control, model, **kwargs) -> None:
-        self.average.update(model, state.global_step)
+        self.average.update_parameters(model)
 
 
 class TrainingDiverged(TrainingStopped):
@@ -79,7 +81,7 @@ class SATTrainer(Trainer):
                 raise ConfigurationError(
                     "ema_decay averages whole weights, which FSDP and DeepSpeed divide; leave it out."
                 )
-            self._average = AveragedWeights(self.args.ema_decay)
+            self._average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.args.ema_decay))
             self.add_callback(_AverageAfterStep(self._average))
 
     def get_train_dataloader(self) -> DataLoader:
@@ -179,7 +181,7 @@ class SATTrainer(Trainer):
         values = {name: outputs[name].detach() * len(labels) for name in LOSSES if name in outputs}
         values["area"] = outputs.localization_map.detach().mean((1, 2)).sum()
         values["accuracy"] = (outputs.logits.detach().argmax(dim=1) == labels).float().sum()
-        values["images"] = values["area"].new_tensor(len(labels))
+        values["images"] = torch.full_like(values["area"], len(labels))
         values["not_finite"] = (~torch.isfinite(loss.detach())).float()
         self._running = {name: self._running.get(name, 0) + value for name, value in values.items()}
 
@@ -226,7 +228,7 @@ class SATTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             if args.should_save:
                 if self._average is not None:
-                    self._average.save(partial / name)
+                    save_file(self._average.state_dict(), partial / name / AVERAGE_FILE)
                 self.state.save_to_json(str(partial / name / TRAINER_STATE_NAME))
                 shutil.rmtree(place, ignore_errors=True)
                 os.replace(partial / name, place)
@@ -237,49 +239,48 @@ class SATTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if self._average is not None and checkpoint is not None:
-            self._average.load(Path(checkpoint), self.accelerator.device)
+            self._load_average(checkpoint)
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
         if self._average is not None:
-            self._average.load(Path(self.state.best_model_checkpoint), self.accelerator.device)
+            self._load_average(self.state.best_model_checkpoint)
+
+    def _load_average(self, checkpoint: str) -> None:
+        self._average.load_state_dict(load_file(Path(checkpoint, AVERAGE_FILE)))
 
     def train(self, *args, **kwargs):
         result = super().train(*args, **kwargs)
         if self._average is not None:
-            self._average.swap(self.model)
+            self.model.load_state_dict(self._average.module.state_dict())
         return result
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        with self._average.applied(self.model) if self._average and self.is_in_train else nullcontext():
-            return self._evaluate_localization(eval_dataset, metric_key_prefix)
-
-    def _evaluate_localization(self, eval_dataset, metric_key_prefix: str) -> dict[str, float]:
+        model = self.model if self._average is None or not self.is_in_train else self._average.module
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
         view = evaluation_view(self.args.protocol, pair(self.model.config.image_size), self.args.view)
         evaluator = LocalizationEvaluator(self.args.protocol, view)
         with torch.random.fork_rng(devices=[]):  # a loader draws a number; training goes on as if it had not
             evaluate_localization(
-                self.model, self.processing_class, dataset, evaluator, self.accelerator,
+                model, self.processing_class, dataset, evaluator, self.accelerator,
                 batch_size=self.args.per_device_eval_batch_size, num_workers=self.args.dataloader_num_workers,
             )  # fmt: skip
         threshold = evaluator.select_threshold() if has_boxes(dataset) else None
         metrics = evaluator.compute(threshold) | ({} if threshold is None else {"threshold": threshold})
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(metrics)
-        self._show_maps(dataset, threshold)
+        self._show_maps(model, dataset, threshold)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _show_maps(self, dataset, threshold: float | None) -> None:
+    def _show_maps(self, model, dataset, threshold: float | None) -> None:
         """Draws a few of the images as the model sees them now, into the run's folder and to the trackers."""
         if not self.is_world_process_zero() or self.is_fsdp_enabled:  # one process alone cannot run a divided model
             return
-        model = self.accelerator.unwrap_model(self.model).eval()
+        model = self.accelerator.unwrap_model(model).eval()
         sheet = draw_predictions(model, self.processing_class, dataset, MAP_PICTURES, threshold)
         folder = Path(self.args.output_dir) / "maps"
         folder.mkdir(exist_ok=True)
         sheet.save(folder / f"step-{self.state.global_step:06}.jpg")
         for tracker in self._trackers:
             tracker.show(sheet, self.state.global_step)
-        model.train()

@@ -60,7 +60,7 @@ def test_defaults_are_the_authors_settings():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("area_traget: 0.3", "'area_traget', which does not exist; did you mean 'area_target'?"),
+        ("area_traget: 0.3", "'area_traget', which does not exist. Did you mean 'area_target'?"),
         ("area_target: much", "invalid float value: 'much'"),
         ("- a list", "holds a list; expected lines of `field: value`"),
         ("a: [1", "is not YAML"),
@@ -81,7 +81,9 @@ def test_a_wrong_file_is_answered_in_a_sentence(config, text, sentence):
 
 
 def test_an_unknown_option_names_the_nearest():
-    with pytest.raises(ConfigurationError, match="'learning_rat', which does not exist; did you mean 'learning_rate'"):
+    with pytest.raises(
+        ConfigurationError, match=r"'learning_rat', which does not exist\. Did you mean 'learning_rate'"
+    ):
         parse_arguments(["--learning_rat", "0.1"])
 
 

@@ -158,7 +158,7 @@ def test_extends_is_relative_to_its_own_file_and_a_file_may_be_reached_twice(tmp
         ({"run": "extends: {a: b}"}, r"the name of a file or a list of names was expected"),
         ({"run": "extends: [a.yaml, 3]"}, r"the name of a file or a list of names was expected"),
         ({"run": "extends:"}, r"extends None; the name of a file"),
-        ({"run": "extend: a.yaml"}, r"'extend', which does not exist; did you mean 'extends'"),
+        ({"run": "extend: a.yaml"}, r"'extend', which does not exist. Did you mean 'extends'"),
         ({"run": "extends: a.yaml", "a": "area_traget: 0.3"}, r"a\.yaml has a field 'area_traget'.*'area_target'"),
         ({"run": "extends: a.yaml", "a": "[1"}, r"a\.yaml is not YAML"),
     ],
