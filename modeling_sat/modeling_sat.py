@@ -92,7 +92,8 @@ class SATEmbeddings(ViTEmbeddings):
 
     def interpolate_pos_encoding(self, embeddings: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Position embeddings (1, patches + 1, hidden) for an input of `height` × `width` pixels, by bicubic resize."""
-        if not torch.jit.is_tracing() and (height, width) == self.image_size:
+        exporting = torch.jit.is_tracing() or torch.compiler.is_exporting()  # any size may come
+        if not exporting and (height, width) == self.image_size:
             return self.position_embeddings
         class_position, patch_positions = self.position_embeddings[:, :1], self.position_embeddings[:, 1:]
         grid = [size // patch for size, patch in zip(self.image_size, self.patch_size)]
@@ -378,7 +379,7 @@ def _copy(source: Path, folder: str | Path) -> None:
 
 _SHIPPED = (
     "configuration_sat.py", "image_conversion_sat.py", "image_processing_sat.py", "localization_sat.py",
-    "modeling_sat.py", "pipeline_sat.py",
+    "modeling_sat.py", "pipeline_sat.py", "quality_sat.py",
 )  # fmt: skip
 _OWN_FIELDS = SATConfig.__annotations__
 _HUB_ARGUMENTS = (

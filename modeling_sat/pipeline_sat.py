@@ -6,6 +6,7 @@ from PIL import Image
 from transformers import Pipeline
 
 from .image_conversion_sat import read_image
+from .quality_sat import check_quality, localize, view_settings
 
 
 class WeaklySupervisedLocalizationPipeline(Pipeline):
@@ -16,6 +17,8 @@ class WeaklySupervisedLocalizationPipeline(Pipeline):
     Args:
         threshold: where the normalized localization map becomes foreground, in [0, 1); default: the checkpoint's.
         multiple_objects: every component of the map instead of the largest one.
+        quality: `"fast"`, one look at the image, or `"high"`, the mean over flips and three resolutions, some 15 times
+            the work.
         timeout: seconds to wait for a URL.
 
     Returns:
@@ -29,20 +32,27 @@ class WeaklySupervisedLocalizationPipeline(Pipeline):
     _load_feature_extractor = False
     _load_tokenizer = False
 
-    def _sanitize_parameters(self, threshold=None, multiple_objects=None, timeout=None):
-        preprocess = {} if timeout is None else {"timeout": timeout}
+    def _sanitize_parameters(self, threshold=None, multiple_objects=None, quality=None, timeout=None):
+        preprocess = {"timeout": timeout, "quality": quality}
+        forward = {"quality": quality}
         postprocess = {"threshold": threshold, "multiple_objects": multiple_objects}
-        return preprocess, {}, {name: value for name, value in postprocess.items() if value is not None}
+        if quality is not None:
+            check_quality(quality)
+        return tuple(
+            {name: value for name, value in given.items() if value is not None}
+            for given in (preprocess, forward, postprocess)
+        )
 
-    def preprocess(self, image, timeout=None):
+    def preprocess(self, image, timeout=None, quality="fast"):
         image = read_image(image, timeout)
-        inputs = self.image_processor(images=image, return_tensors="pt").to(self.dtype)
+        settings = view_settings(self.image_processor, quality)
+        inputs = self.image_processor(images=image, return_tensors="pt", **settings).to(self.dtype)
         inputs["target_size"] = torch.tensor([[image.height, image.width]])
         return inputs
 
-    def _forward(self, inputs):
+    def _forward(self, inputs, quality="fast"):
         target_size = inputs.pop("target_size")
-        outputs = self.model(**inputs, interpolate_pos_encoding=True)
+        outputs = localize(self.model, **inputs, quality=quality)
         return {"logits": outputs.logits, "localization_map": outputs.localization_map, "target_size": target_size}
 
     def postprocess(self, outputs, threshold=None, multiple_objects=False):

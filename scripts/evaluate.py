@@ -12,6 +12,7 @@ from accelerate import PartialState
 from modeling_sat.data.options import dataset_options
 from modeling_sat.evaluation.report import as_table
 from modeling_sat.inference.evaluate import EvaluationSettings, evaluate_checkpoint
+from modeling_sat.quality_sat import SCALES
 
 
 def main() -> None:
@@ -36,6 +37,9 @@ def main() -> None:
         "--map", choices=["localization", "class"], help="default: the method's own, one map per image"
     )
     parser.add_argument("--ten_crop", action="store_true", help="classify by ten crops, as the paper does")
+    parser.add_argument(
+        "--quality", default="fast", choices=list(SCALES), help="high: flips and larger sizes averaged"
+    )
     parser.add_argument("--classes", nargs="+", help="names of those to keep, as in training")
     parser.add_argument(
         "--allow_partial", action="store_true", help="although some of the published images are missing"

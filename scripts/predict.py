@@ -2,18 +2,23 @@
 
 python scripts/predict.py --model outputs/quickstart/model --images photographs --output_dir outputs/boxes --format coco
 
-Runs on all processes of `accelerate launch`. In the output folder: predictions.jsonl (always: one line an image, boxes
-[x_min, y_min, x_max, y_max] in pixels of the upright image), overlays/, skipped.txt (images that cannot be read), and
-  --format coco   annotations.json
-  --format yolo   data.yaml and labels/
-  --format voc    annotations/
+Runs on all processes of `accelerate launch`; interrupted, the same command goes on. In the output folder:
+predictions.jsonl (always: one line an image, boxes [x_min, y_min, x_max, y_max] in pixels of the upright image),
+overlays/ and review.html (the least confident first), skipped.txt (images that cannot be read), and
+  --format coco       annotations.json
+  --format yolo       data.yaml and labels/
+  --format voc        annotations/
+  --format metadata   metadata.jsonl, for the folder of the images: load_dataset("imagefolder")
 """
 
 import argparse
 import sys
 
+from accelerate import PartialState
+
 from modeling_sat.conversion import CheckpointError
 from modeling_sat.inference.predict import FORMATS, PredictionError, predict_images
+from modeling_sat.quality_sat import SCALES
 
 
 def main() -> None:
@@ -26,6 +31,15 @@ def main() -> None:
         "--threshold", type=float, help="of the localization map, in [0, 1); default: the checkpoint's"
     )
     parser.add_argument("--multiple_objects", action="store_true", help="every object, not the largest one alone")
+    parser.add_argument(
+        "--masks", choices=["rle", "polygons"], help="also masks: coco, metadata either, yolo polygons"
+    )
+    parser.add_argument(
+        "--quality",
+        default="fast",
+        choices=list(SCALES),
+        help="high: flips and larger sizes too, some 15 times slower",
+    )
     parser.add_argument("--batch_size", type=int, default=16, help="of each process; default: 16")
     parser.add_argument("--no_overlays", action="store_false", dest="draw_overlays", help="boxes alone, no pictures")
     arguments = vars(parser.parse_args())
@@ -33,6 +47,10 @@ def main() -> None:
         summary = predict_images(**arguments)
     except (CheckpointError, PredictionError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command goes on where this one was.")
+    if not PartialState().is_main_process:
+        return
     output_dir = arguments["output_dir"]
     if summary.skipped:
         print(f"Skipped {len(summary.skipped)} images, listed in {output_dir}/skipped.txt.", file=sys.stderr)

@@ -52,6 +52,7 @@ class EvaluationSettings:
         data_seed: of that choice, as in training.
         map: `"localization"` or `"class"`, see `evaluate_localization`.
         ten_crop: classify by ten crops, as the paper does on CUB; ten more passes of the model.
+        quality: `"fast"`, or `"high"` for the mean over flips and resolutions; some 15 times the work.
         batch_size: images per process and step.
         num_workers: processes that read images, per process.
         mixed_precision: `"no"`, `"fp16"` or `"bf16"`; `None`: what `accelerate launch` says.
@@ -74,6 +75,7 @@ class EvaluationSettings:
     data_seed: int = 0
     map: str | None = None
     ten_crop: bool = False
+    quality: str = "fast"
     batch_size: int = 64
     num_workers: int = 0
     mixed_precision: str | None = None
@@ -86,7 +88,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
     the validation split, where it has boxes or masks; the one saved in the checkpoint. One chosen on validation images
     is saved into the processor of a checkpoint folder if it is that of `post_process_localization`: protocol `sat`, and the view
-    that the processor shows. Of another view it would be the wrong one: maps of a crop have another range.
+    that the processor shows, looked at once. Of another view it would be the wrong one: maps of a crop have another range.
 
     Returns:
         the content of `metrics.json`; metrics are fractions in [0, 1].
@@ -116,7 +118,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         evaluator = LocalizationEvaluator(settings.protocol, view, thresholds, PIXEL_THRESHOLDS)
         return evaluate_localization(
             model, processor, images, evaluator, accelerator, settings.batch_size, settings.num_workers, description,
-            map=settings.map, ten_crop=ten_crop,
+            map=settings.map, ten_crop=ten_crop, quality=settings.quality,
         )  # fmt: skip
 
     evaluated = run(dataset, f"Evaluating {settings.split}", settings.ten_crop)
@@ -129,6 +131,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         "view": {"resize": view.resize, "crop": view.crop},
         "map": settings.map or default_map(model),
         "ten_crop": settings.ten_crop,
+        "quality": settings.quality,
         "threshold": None,
         "threshold_source": None,
     }
@@ -150,7 +153,10 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     if accelerator.is_main_process:
         if "pxap" in result["metrics"]:
             result["constant_map_baselines"] = score_constant_maps(dataset, validation, view)
-        applies = settings.protocol == "sat" and result["map"] == "localization" and shows(processor, view)
+        applies = (
+            (settings.protocol, result["map"], settings.quality) == ("sat", "localization", "fast")
+            and shows(processor, view)
+        )  # fmt: skip
         if applies and result["threshold"] is not None:
             processor.localization_threshold = result["threshold"]
         honest = applies and result["threshold_source"] == "validation"

@@ -1,4 +1,4 @@
-"""From `predictions.jsonl` to COCO, YOLO and Pascal VOC, by supervision's converters.
+"""From `predictions.jsonl` to COCO, YOLO, Pascal VOC and Hugging Face metadata, by supervision's converters.
 
 Each exporter reads the predictions image by image, so that memory does not grow with their number, names an image by
 its path relative to `image_root`, and copies no image.
@@ -7,15 +7,25 @@ its path relative to `image_root`, and copies no image.
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO, TypedDict
+from typing import Any, TextIO
 
 import numpy as np
-from supervision import Detections
+from supervision import Detections, rle_to_mask
 from supervision.dataset.formats.coco import classes_to_coco_categories, detections_to_coco_annotations
 from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
 from supervision.dataset.formats.yolo import detections_to_yolo_annotations, save_data_yaml
+from supervision.dataset.utils import approximate_mask_with_polygons
+from typing_extensions import NotRequired, TypedDict
+
+
+class RunLengths(TypedDict):
+    """A mask as COCO's compressed run-length encoding; `size` is (height, width) of the image."""
+
+    size: list[int]
+    counts: str
 
 
 class PredictedObject(TypedDict):
@@ -24,15 +34,40 @@ class PredictedObject(TypedDict):
     label: str
     score: float
     box: list[float]
+    mask: NotRequired[RunLengths]
 
 
 class Prediction(TypedDict):
-    """One image, its width and height in pixels once upright; boxes are in these pixels."""
+    """One image, its width and height in pixels once upright; boxes and masks are in these pixels."""
 
     image: str
     width: int
     height: int
     objects: list[PredictedObject]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is written of a run.
+
+    Attributes:
+        predictions: the `predictions.jsonl` of the run.
+        class_names: in the order of the model's classes.
+        image_root: the folder that image names are relative to.
+        output_dir: where to write.
+        masks: `"rle"`, `"polygons"`, or None for boxes alone.
+    """
+
+    predictions: Path
+    class_names: list[str]
+    image_root: Path
+    output_dir: Path
+    masks: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[Path, Prediction]]:
+        """Each image's relative name and prediction."""
+        for prediction in read_predictions(self.predictions):
+            yield Path(os.path.relpath(prediction["image"], self.image_root)), prediction
 
 
 def read_predictions(file: Path) -> Iterator[Prediction]:
@@ -42,24 +77,27 @@ def read_predictions(file: Path) -> Iterator[Prediction]:
             yield json.loads(line)
 
 
-def export_coco(predictions: Path, class_names: list[str], image_root: Path, output_dir: Path) -> None:
+def export_coco(export: Export) -> None:
     """Writes `annotations.json`: COCO's object detection format, with a `score` in each annotation."""
 
     def images() -> Iterator[dict[str, Any]]:
-        for image_id, prediction in enumerate(read_predictions(predictions), start=1):
-            name = _relative_name(prediction, image_root).as_posix()
-            yield {"id": image_id, "file_name": name, "width": prediction["width"], "height": prediction["height"]}
+        for image_id, (name, prediction) in enumerate(export, start=1):
+            size = {"width": prediction["width"], "height": prediction["height"]}
+            yield {"id": image_id, "file_name": name.as_posix(), **size}
 
     def annotations() -> Iterator[dict[str, Any]]:
         annotation_ids = count(1)
-        for image_id, prediction in enumerate(read_predictions(predictions), start=1):
-            converted, _ = detections_to_coco_annotations(_detections(prediction, class_names), image_id, 1)
+        for image_id, (_, prediction) in enumerate(export, start=1):
+            detections = _detections(prediction, export.class_names)
+            converted, _ = detections_to_coco_annotations(detections, image_id, 1)
             for annotation, found in zip(converted, prediction["objects"]):
-                yield {**annotation, "id": next(annotation_ids), "score": found["score"]}
+                # supervision writes a mask with a hole as a crowd, which detectors neither learn nor are measured on.
+                segmentation = _segmentation(found, export.masks)
+                yield {**annotation, **segmentation, "id": next(annotation_ids), "score": found["score"]}
 
-    with open(output_dir / "annotations.json", "w", encoding="utf-8") as file:
+    with open(export.output_dir / "annotations.json", "w", encoding="utf-8") as file:
         file.write('{"info": {"description": "Boxes predicted by modeling_sat"},\n')
-        _write_list(file, "categories", classes_to_coco_categories(class_names))
+        _write_list(file, "categories", classes_to_coco_categories(export.class_names))
         file.write(",\n")
         _write_list(file, "images", images())
         file.write(",\n")
@@ -67,29 +105,56 @@ def export_coco(predictions: Path, class_names: list[str], image_root: Path, out
         file.write("}\n")
 
 
-def export_yolo(predictions: Path, class_names: list[str], image_root: Path, output_dir: Path) -> None:
-    """Writes `data.yaml` and `labels/<name>.txt`: class and centred box in fractions of the image, as detectors train on."""
-    save_data_yaml(str(output_dir / "data.yaml"), class_names)
-    for prediction in read_predictions(predictions):
+def export_yolo(export: Export) -> None:
+    """Writes `data.yaml` and `labels/<name>.txt`, as detectors train on: class and, in fractions of the image, the
+    centred box or the polygons of the mask."""
+    save_data_yaml(str(export.output_dir / "data.yaml"), export.class_names)
+    for name, prediction in export:
         size = (prediction["height"], prediction["width"])
-        lines = detections_to_yolo_annotations(_detections(prediction, class_names), size)
-        file = output_dir / "labels" / _relative_name(prediction, image_root).with_suffix(".txt")
-        _write_text(file, "".join(f"{line}\n" for line in lines))
+        detections = _detections(prediction, export.class_names, with_masks=export.masks is not None)
+        lines = detections_to_yolo_annotations(detections, size)
+        _write_text(export.output_dir / "labels" / name.with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
 
 
-def export_voc(predictions: Path, class_names: list[str], image_root: Path, output_dir: Path) -> None:
+def export_voc(export: Export) -> None:
     """Writes `annotations/<name>.xml`: Pascal VOC's boxes, which are whole pixels counted from 1."""
-    for prediction in read_predictions(predictions):
-        name = _relative_name(prediction, image_root)
+    for name, prediction in export:
         shape = (prediction["height"], prediction["width"], 3)
-        xml = detections_to_pascal_voc(_detections(prediction, class_names), class_names, name.name, shape)
+        detections = _detections(prediction, export.class_names)
+        xml = detections_to_pascal_voc(detections, export.class_names, name.name, shape)
         # supervision writes its maker as the source of every annotation.
         xml = xml.replace("<database>roboflow.ai<", "<database>predicted by modeling_sat<")
-        _write_text(output_dir / "annotations" / name.with_suffix(".xml"), xml)
+        _write_text(export.output_dir / "annotations" / name.with_suffix(".xml"), xml)
 
 
-Exporter = Callable[[Path, list[str], Path, Path], None]
-EXPORTERS: dict[str, Exporter] = {"coco": export_coco, "yolo": export_yolo, "voc": export_voc}
+def export_metadata(export: Export) -> None:
+    """Writes `metadata.jsonl` for the folder of the images, where `load_dataset("imagefolder")` reads it, and so does
+    `load_wsol_dataset("folder")`: boxes as `[x, y, width, height]`."""
+    with open(export.output_dir / "metadata.jsonl", "w", encoding="utf-8") as file:
+        for name, prediction in export:
+            found = prediction["objects"]
+            objects = {
+                "bbox": [[x, y, right - x, bottom - y] for x, y, right, bottom in (thing["box"] for thing in found)],
+                "categories": [thing["label"] for thing in found],
+                "scores": [thing["score"] for thing in found],
+            }
+            if export.masks is not None:
+                objects["segmentation"] = [_segmentation(thing, export.masks)["segmentation"] for thing in found]
+            line = {"file_name": name.as_posix(), "label": found[0]["label"], "objects": objects}
+            file.write(json.dumps(line, default=float) + "\n")
+
+
+EXPORTERS: dict[str, Callable[[Export], None]] = {
+    "coco": export_coco, "yolo": export_yolo, "voc": export_voc, "metadata": export_metadata,
+}  # fmt: skip
+MASKS = {
+    "jsonl": ("rle",),
+    "coco": ("rle", "polygons"),
+    "yolo": ("polygons",),
+    "metadata": ("rle", "polygons"),
+    "voc": (),
+}
+"""The ways in which each format can have masks."""
 ONE_FILE_PER_IMAGE = ("yolo", "voc")
 """Formats that tell images apart by their names without suffix."""
 
@@ -106,17 +171,31 @@ def unique_class_names(id2label: dict[int, str]) -> list[str]:
     return names
 
 
-def _relative_name(prediction: Prediction, image_root: Path) -> Path:
-    return Path(os.path.relpath(prediction["image"], image_root))
-
-
-def _detections(prediction: Prediction, class_names: list[str]) -> Detections:
+def _detections(prediction: Prediction, class_names: list[str], with_masks: bool = False) -> Detections:
     objects = prediction["objects"]
     return Detections(
         xyxy=np.array([found["box"] for found in objects], np.float64).reshape(-1, 4),
+        mask=np.stack([_mask(found) for found in objects]) if with_masks and objects else None,
         class_id=np.array([class_names.index(found["label"]) for found in objects], int),
         confidence=np.array([found["score"] for found in objects], np.float64),
     )
+
+
+def _segmentation(found: PredictedObject, masks: str | None) -> dict[str, Any]:
+    """COCO's fields of a mask; polygons of one with holes have seams to them."""
+    if masks is None:
+        return {}
+    mask = _mask(found)
+    segmentation = found["mask"]
+    if masks == "polygons":
+        polygons = approximate_mask_with_polygons(mask, approximation_percentage=0.75, bridge_holes=True)
+        segmentation = [polygon.flatten().tolist() for polygon in polygons]
+    return {"segmentation": segmentation, "area": int(mask.sum())}
+
+
+def _mask(found: PredictedObject) -> np.ndarray:
+    height, width = found["mask"]["size"]
+    return rle_to_mask(found["mask"]["counts"], (width, height))
 
 
 def _write_list(file: TextIO, key: str, items: Iterable[dict[str, Any]]) -> None:

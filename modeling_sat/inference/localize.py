@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from ..configuration_sat import pair
 from ..data.views import ten_crops
 from ..evaluation import LocalizationEvaluator, View
+from ..quality_sat import SCALES, check_quality, localize
 
 
 MAPS = ("localization", "class")
@@ -72,11 +73,11 @@ def with_boxes(dataset: Dataset) -> Dataset:
 
 class EvaluationBatches:
     """Collates rows of a dataset into pixel values of a view, ten crops for the classifier if asked for, and the
-    ground truth that an evaluator takes."""
+    ground truth that an evaluator takes. `quality` enlarges the view for `quality_sat.localize`."""
 
-    def __init__(self, processor, view: View, ten_crop_size: tuple[int, int] | None = None):
+    def __init__(self, processor, view: View, ten_crop_size: tuple[int, int] | None = None, quality: str = "fast"):
         self.processor = processor
-        self.view = view
+        self.view = _enlarged(view, SCALES[quality][-1])
         self.ten_crop_size = ten_crop_size
 
     def __call__(self, rows: list[dict]) -> tuple[torch.Tensor, torch.Tensor | None, dict]:
@@ -115,6 +116,7 @@ def evaluate_localization(
     description: str = "Evaluating",
     map: str | None = None,
     ten_crop: bool = False,
+    quality: str = "fast",
 ) -> LocalizationEvaluator:
     """Runs a model over a dataset and gives the evaluator a record of every image.
 
@@ -129,12 +131,13 @@ def evaluate_localization(
             measured. Where the predicted class is right both are the same map, so Top-k Loc follows from it too.
             Default: "class" for methods whose maps are of a class.
         ten_crop: classify by the mean softmax over ten crops (`views.ten_crops`); maps stay those of the view.
+        quality: `"fast"`, or `"high"` for the mean over flips and resolutions, see `quality_sat`.
 
     Returns:
         `evaluator`.
 
     Raises:
-        ValueError: an unknown `map`, or class maps of a model that has none.
+        ValueError: an unknown `map` or `quality`, or class maps of a model that has none.
     """
     map = map or default_map(model)
     if map not in MAPS:
@@ -144,7 +147,8 @@ def evaluate_localization(
     even = -(-len(dataset) // processes) * processes
     rounds = range(accelerator.process_index, even, processes)
     share = dataset.select([position % len(dataset) for position in rounds])
-    collate = EvaluationBatches(processor, evaluator.view, pair(model.config.image_size) if ten_crop else None)
+    ten_crop_size = pair(model.config.image_size) if ten_crop else None
+    collate = EvaluationBatches(processor, evaluator.view, ten_crop_size, check_quality(quality))
     loader = DataLoader(share, batch_size, collate_fn=collate, num_workers=num_workers)
     was_training = model.training
     model.eval()
@@ -152,11 +156,8 @@ def evaluate_localization(
         loader, desc=description, disable=not accelerator.is_local_main_process, leave=False
     ):
         with accelerator.autocast():
-            outputs = model(
-                pixel_values=pixel_values.to(accelerator.device),
-                interpolate_pos_encoding=True,
-                output_class_maps=map == "class",
-            )
+            class_maps = {"output_class_maps": True} if map == "class" else {}
+            outputs = localize(model, pixel_values.to(accelerator.device), quality, **class_maps)
             scores = outputs.logits
             if crops is not None:
                 scores = model(pixel_values=crops.flatten(0, 1).to(accelerator.device)).logits
@@ -170,6 +171,10 @@ def evaluate_localization(
     if accelerator.num_processes > 1:
         evaluator.extend(gather_object(evaluator.records))
     return evaluator
+
+
+def _enlarged(view: View, scale: float) -> View:
+    return View(*(side and tuple(round(pixels * scale) for pixels in side) for side in (view.resize, view.crop)))
 
 
 def _size(size: tuple[int, int]) -> dict[str, int]:

@@ -1,44 +1,34 @@
 """Images in; a file of boxes, and pictures of maps and boxes, out.
 
-`predictions.jsonl` is written as the images pass, so that memory does not grow with their number and an interrupted
-run keeps what it has found; every other format is made from it at the end.
+What is found goes into `unfinished.jsonl` as the images pass, so that memory does not grow with their number and an
+interrupted run goes on where it was; every other file is made from it at the end.
 """
 
 import json
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TextIO
+from typing import Any, TextIO
 
-import numpy as np
-import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
-from PIL import Image
+from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
-from transformers import BaseImageProcessor, PreTrainedModel
 
-from ..data.folder import IMAGE_SUFFIXES
-from ..data.paths import contents
-from ..image_conversion_sat import to_upright_rgb
+from ..quality_sat import SCALES
 from .checkpoint import load_checkpoint
-from .drawing import draw_localization
-from .exports import EXPORTERS, ONE_FILE_PER_IMAGE, Prediction, unique_class_names
+from .exports import EXPORTERS, MASKS, ONE_FILE_PER_IMAGE, Export, unique_class_names
+from .image_files import ImageFiles, PredictionError
+from .localizer import LoadedImage, Localizer
+from .review import write_review
 from .threads import use_idle_cores
 
 
 FORMATS = ("jsonl", *EXPORTERS)
-MAX_OVERLAY_SIDE = 1280
-"""Pixels of an overlay's longer side; a larger image is drawn reduced, its boxes in the file are not."""
-
-
-class PredictionError(ValueError):
-    """A run that cannot give any box, said in a sentence."""
+UNFINISHED_FILE = "unfinished.jsonl"
+"""The settings of a run in its first line, then what was found in each image; gone when the run has ended."""
 
 
 @dataclass
@@ -49,54 +39,6 @@ class PredictionSummary:
     skipped: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class ImageFiles:
-    """The images of a run.
-
-    Attributes:
-        root: the absolute folder that holds all of them; their names are relative to it.
-        paths: as they were asked for, sorted, each image once.
-    """
-
-    root: Path
-    paths: list[Path]
-
-    @classmethod
-    def find(cls, inputs: Sequence[str | Path], leave_out: Path | None = None) -> "ImageFiles":
-        """Finds the images of folders, at any depth, by suffix; hidden ones are left out. Files are taken as they are.
-
-        Args:
-            inputs: image files and folders.
-            leave_out: a folder whose images are none, such as the overlays of the run before.
-
-        Raises:
-            PredictionError: an input does not exist, or there is no image.
-        """
-        inputs = [Path(path).expanduser() for path in inputs]
-        for path in inputs:
-            if not path.exists():
-                raise PredictionError(f"{path} does not exist. Give image files or folders of images.")
-        found = {}
-        for path in inputs:
-            for file in _images_below(path, leave_out) if path.is_dir() else [path]:
-                found.setdefault(_absolute(file), file)
-        if not found:
-            folders = "; ".join(f"{path} holds {contents(path)}" for path in inputs)
-            raise PredictionError(f"There are no image files ({', '.join(sorted(IMAGE_SUFFIXES))}): {folders}.")
-        root = os.path.commonpath([_absolute(path if path.is_dir() else path.parent) for path in inputs])
-        return cls(Path(root), [found[path] for path in sorted(found)])
-
-    def name(self, path: Path) -> Path:
-        """The path of an image relative to `root`."""
-        return _absolute(path).relative_to(self.root)
-
-    def sharing_a_stem(self) -> set[Path]:
-        """The names of the images that differ from another by their suffix alone."""
-        names = [self.name(path) for path in self.paths]
-        times = Counter(name.with_suffix("") for name in names)
-        return {name for name in names if times[name.with_suffix("")] > 1}
-
-
 def predict_images(
     model: str | Path,
     images: Sequence[str | Path],
@@ -104,21 +46,27 @@ def predict_images(
     export_format: str = "jsonl",
     threshold: float | None = None,
     multiple_objects: bool = False,
+    masks: str | None = None,
+    quality: str = "fast",
     batch_size: int = 16,
     draw_overlays: bool = True,
 ) -> PredictionSummary:
     """Localizes the objects of images with a checkpoint; under `accelerate launch`, with all of its processes.
 
-    Writes `predictions.jsonl` (one `Prediction` a line, in the order of the image paths), `overlays/<name>.jpg`,
-    what `export_format` adds, and `skipped.txt` with a sentence for each image that cannot be read.
+    Writes `predictions.jsonl` (one `Prediction` a line, in the order of the image paths), `overlays/<name>.jpg` and
+    `review.html`, which shows them from the least to the most confident, what `export_format` adds, and `skipped.txt`
+    with a sentence for each image that cannot be read. Called again with the same arguments after an interruption, it
+    goes on where it was; after its end it begins anew.
 
     Args:
         model: folder or Hub id of a checkpoint, see `load_checkpoint`.
         images: image files, and folders whose images are found at any depth.
         output_dir: made where it does not exist.
-        export_format: `jsonl` (nothing more), `coco`, `yolo` or `voc`.
+        export_format: `jsonl` (nothing more), `coco`, `yolo`, `voc` or `metadata`.
         threshold: where the normalized localization map becomes foreground, in [0, 1); default: the checkpoint's.
         multiple_objects: every component of the map instead of the largest one.
+        masks: `rle` or `polygons`, as the format can have them; default: boxes alone.
+        quality: `fast`, or `high`: flips and several resolutions averaged, some 15 times the time.
         batch_size: images in one forward pass of each process.
         draw_overlays: whether to draw map and boxes over each image.
 
@@ -127,7 +75,7 @@ def predict_images(
         CheckpointError: the checkpoint cannot be used.
     """
     output_dir = Path(output_dir).expanduser()
-    _check_settings(export_format, threshold, batch_size)
+    _check_settings(export_format, threshold, masks, quality, batch_size)
     files = ImageFiles.find(images, leave_out=output_dir / "overlays")
     sharing_a_stem = files.sharing_a_stem()
     if sharing_a_stem and export_format in ONE_FILE_PER_IMAGE:
@@ -143,7 +91,7 @@ def predict_images(
         network, processor = load_checkpoint(model)
     class_names = unique_class_names(network.config.id2label)
     network = network.to(accelerator.device).eval()
-    localizer = Localizer(network, processor, class_names, threshold, multiple_objects)
+    localizer = Localizer(network, processor, class_names, threshold, multiple_objects, quality, masks is not None)
 
     def overlay_file(path: Path) -> Path | None:
         if not draw_overlays:
@@ -152,14 +100,26 @@ def predict_images(
         name = f"{name}.jpg" if name in sharing_a_stem else name.with_suffix(".jpg")
         return output_dir / "overlays" / name
 
+    settings = {
+        "model": str(model), "checkpoint": _state_of(model, network), "threshold": threshold, "quality": quality,
+        "multiple_objects": multiple_objects, "masks": masks is not None, "overlays": draw_overlays,
+    }  # fmt: skip
+    summary = PredictionSummary()
     try:
-        summary = _write_predictions(files, localizer, overlay_file, output_dir, batch_size, accelerator)
-        if accelerator.is_main_process and export_format in EXPORTERS and summary.num_images:
-            EXPORTERS[export_format](output_dir / "predictions.jsonl", class_names, files.root, output_dir)
+        _localize_all(files, localizer, overlay_file, output_dir / UNFINISHED_FILE, settings, batch_size, accelerator)
+        if accelerator.is_main_process:
+            summary = _conclude(files, output_dir)
+            if summary.num_images and export_format in EXPORTERS:
+                predictions = output_dir / "predictions.jsonl"
+                EXPORTERS[export_format](Export(predictions, class_names, files.root, output_dir, masks))
+            if summary.num_images and draw_overlays:
+                write_review(output_dir / "predictions.jsonl", overlay_file, output_dir)
+            (output_dir / UNFINISHED_FILE).unlink()
+        (summary,) = broadcast_object_list([summary])
     except OSError as error:
         raise PredictionError(
-            f"{error.filename or output_dir} cannot be written ({error.strerror or error}). Choose another output "
-            "folder; the boxes written before stay."
+            f"{error.filename or output_dir} cannot be written ({error.strerror or error}). Free the disk or choose "
+            "another output folder; the same command then goes on where this one was."
         ) from error
     finally:
         accelerator.end_training()
@@ -171,133 +131,109 @@ def predict_images(
     return summary
 
 
-@dataclass(frozen=True)
-class LoadedImage:
-    """An image file, ready for the model.
-
-    Attributes:
-        path: of the file.
-        size: (height, width) of the upright image in pixels.
-        pixel_values: (channels, height, width) of the view.
-        picture: what the overlay is drawn on, at most `MAX_OVERLAY_SIDE` pixels wide and high; None for no overlay.
-    """
-
-    path: Path
-    size: tuple[int, int]
-    pixel_values: torch.Tensor
-    picture: Image.Image | None
-
-
-@dataclass(frozen=True)
-class Localizer:
-    """A checkpoint with the settings of a run; `read` and `describe` may be called from several threads."""
-
-    model: PreTrainedModel
-    processor: BaseImageProcessor
-    class_names: list[str]
-    threshold: float | None = None
-    multiple_objects: bool = False
-
-    def read(self, path: Path, with_picture: bool) -> LoadedImage | str:
-        """Reads and prepares an image file; of one that cannot be read, a sentence that says so."""
-        try:
-            with Image.open(path) as opened:
-                image = to_upright_rgb(opened)
-        except Exception as error:  # each of Pillow's decoders fails in its own way
-            return f"{path} cannot be read as an image ({error})."
-        pixel_values = self.processor(images=image, return_tensors="pt")["pixel_values"][0]
-        size = (image.height, image.width)
-        if with_picture:
-            image.thumbnail((MAX_OVERLAY_SIDE, MAX_OVERLAY_SIDE))
-        return LoadedImage(path, size, pixel_values, image if with_picture else None)
-
-    @torch.inference_mode()
-    def localize(self, images: Sequence[LoadedImage], accelerator: Accelerator) -> list[SimpleNamespace]:
-        """Each image's `logits` (1, classes) and `localization_map` (1, h, w), float32 on the CPU.
-
-        Raises:
-            PredictionError: the model has no localization map.
-        """
-        outputs = []
-        for _, batch in groupby(images, key=lambda image: image.pixel_values.shape):
-            pixel_values = torch.stack([image.pixel_values for image in batch]).to(accelerator.device)
-            with accelerator.autocast():
-                found = self.model(pixel_values=pixel_values, interpolate_pos_encoding=True)
-            if "localization_map" not in found:
-                raise PredictionError(
-                    f"{self.model.name_or_path} holds a {type(self.model).__name__}, which gives no localization map. "
-                    "Give a checkpoint of a model that does."
-                )
-            logits, maps = (output.float().cpu().split(1) for output in (found.logits, found.localization_map))
-            outputs += [SimpleNamespace(logits=row, localization_map=map) for row, map in zip(logits, maps)]
-        return outputs
-
-    def describe(self, image: LoadedImage, outputs: SimpleNamespace, overlay: Path | None) -> Prediction:
-        """The objects of an image from what `localize` gave for it; draws them to the file `overlay`."""
-        (found,) = self.processor.post_process_localization(
-            outputs,
-            self.threshold,
-            [image.size],
-            multiple_objects=self.multiple_objects,
-            return_localization_maps=overlay is not None,
-        )
-        columns = (found[key].tolist() for key in ("labels", "scores", "boxes"))
-        objects = [
-            {"label": self.class_names[label], "score": score, "box": box} for label, score, box in zip(*columns)
-        ]
-        height, width = image.size
-        if overlay is not None:
-            boxes = found["boxes"].numpy() * (np.array(image.picture.size * 2) / [width, height, width, height])
-            texts = [f"{found['label']} {found['score']:.2f}" for found in objects]
-            overlay.parent.mkdir(parents=True, exist_ok=True)
-            draw_localization(image.picture, found["localization_map"].numpy(), boxes, texts).save(overlay, quality=90)
-        return {"image": str(image.path), "width": width, "height": height, "objects": objects}
-
-
-def _write_predictions(
+def _localize_all(
     files: ImageFiles,
     localizer: Localizer,
     overlay_file: Callable[[Path], Path | None],
-    output_dir: Path,
+    unfinished: Path,
+    settings: dict[str, Any],
     batch_size: int,
     accelerator: Accelerator,
-) -> PredictionSummary:
-    """Every process takes its part of a batch after the other, and all of them get the results of all in order."""
+) -> None:
+    """Every process takes its part of a batch after the other; the main one writes what all have found, in order."""
     is_main = accelerator.is_main_process
+    with accelerator.main_process_first():
+        done = _done_before(unfinished, settings, repair=is_main)
+    paths = [path for path in files.paths if str(path) not in done]
     threads = max(2, min(8, (os.cpu_count() or 1) // accelerator.num_processes))
-    summary = PredictionSummary()
-    batches = _batches_of_process(files.paths, batch_size, accelerator.num_processes, accelerator.process_index)
+    batches = _batches_of_process(paths, batch_size, accelerator.num_processes, accelerator.process_index)
     with (
-        _lines_of(output_dir / "predictions.jsonl" if is_main else os.devnull) as predictions,
-        _lines_of(output_dir / "skipped.txt" if is_main else os.devnull) as skipped,
-        tqdm(total=len(files.paths), desc="Predicting", unit="image", disable=not is_main) as progress,
+        _lines_of(unfinished if is_main else os.devnull, "a") as lines,
+        tqdm(
+            initial=len(files.paths) - len(paths), total=len(files.paths), desc="Predicting", unit="image",
+            disable=not is_main,
+        ) as progress,
         ThreadPoolExecutor(threads) as pool,
-    ):
+    ):  # fmt: skip
+        if not done:
+            lines.write(json.dumps(settings) + "\n")
 
         def read(path: Path) -> LoadedImage | str:
             return localizer.read(path, with_picture=overlay_file(path) is not None)
 
-        for batch in _read_ahead(batches, read, pool):
+        for paths_of_batch, batch in _read_ahead(batches, read, pool):
             images = [item for item in batch if isinstance(item, LoadedImage)]
             outputs = localizer.localize(images, accelerator)
-            found = pool.map(localizer.describe, images, outputs, [overlay_file(image.path) for image in images])
-            results = gather_object([item if isinstance(item, str) else next(found) for item in batch])
-            for result in results:
-                if isinstance(result, str):
-                    summary.skipped.append(result)
-                    skipped.write(result + "\n")
-                else:
-                    summary.num_images += 1
-                    predictions.write(json.dumps(result) + "\n")
-            progress.update(len(results))
-    if is_main and not summary.skipped:
+            described = pool.map(localizer.describe, images, outputs, [overlay_file(image.path) for image in images])
+            found = [
+                {"image": str(path), "skipped": item} if isinstance(item, str) else next(described)
+                for path, item in zip(paths_of_batch, batch)
+            ]
+            for line in gather_object(found):
+                lines.write(json.dumps(line) + "\n")
+                progress.update()
+
+
+def _done_before(unfinished: Path, settings: dict[str, Any], repair: bool) -> set[str]:
+    """The images that an interrupted run with these settings has been through; one with others counts for nothing.
+
+    `repair` removes what cannot be gone on from: that file, or a last line that was not written to its end.
+    """
+    done: set[str] = set()
+    if not unfinished.exists():
+        return done
+    whole = 0
+    with open(unfinished, "rb") as lines:
+        for number, line in enumerate(lines):
+            if not line.endswith(b"\n") or (number == 0 and json.loads(line) != settings):
+                break
+            whole += len(line)
+            if number > 0:
+                done.add(json.loads(line)["image"])
+    if repair and not done:
+        unfinished.unlink()
+    elif repair:
+        os.truncate(unfinished, whole)
+    return done
+
+
+def _conclude(files: ImageFiles, output_dir: Path) -> PredictionSummary:
+    """Divides the lines of all images into `predictions.jsonl` and `skipped.txt`."""
+    summary = PredictionSummary()
+    wanted = {str(path) for path in files.paths}
+    with (
+        open(output_dir / UNFINISHED_FILE, encoding="utf-8") as lines,
+        _lines_of(output_dir / "predictions.jsonl", "w") as predictions,
+        _lines_of(output_dir / "skipped.txt", "w") as skipped,
+    ):
+        next(lines)
+        for line in lines:
+            found = json.loads(line)
+            if found["image"] not in wanted:  # removed since
+                continue
+            if "skipped" in found:
+                summary.skipped.append(found["skipped"])
+                skipped.write(found["skipped"] + "\n")
+            else:
+                summary.num_images += 1
+                predictions.write(line)
+    if not summary.skipped:
         (output_dir / "skipped.txt").unlink()
     return summary
 
 
-def _lines_of(file: str | Path) -> TextIO:
+def _state_of(model: str | Path, network: Any) -> Any:
+    """What changes when the checkpoint does."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return getattr(network.config, "_commit_hash", None)
+    states = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
+    return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
+
+
+def _lines_of(file: str | Path, mode: str) -> TextIO:
     """A text file to write, line by line to the disk, that takes any file name."""
-    return open(file, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    return open(file, mode, encoding="utf-8", errors="backslashreplace", buffering=1)
 
 
 def _batches_of_process(
@@ -313,20 +249,31 @@ def _batches_of_process(
 
 def _read_ahead(
     batches: Iterator[Sequence[Path]], read: Callable[[Path], LoadedImage | str], pool: ThreadPoolExecutor
-) -> Iterator[list[LoadedImage | str]]:
+) -> Iterator[tuple[Sequence[Path], list[LoadedImage | str]]]:
     """Reads a batch in the threads of `pool` while the one before it is being used."""
-    pending: deque[list[Future]] = deque()
+    pending: deque[tuple[Sequence[Path], list[Future]]] = deque()
     for batch in batches:
-        pending.append([pool.submit(read, path) for path in batch])
+        pending.append((batch, [pool.submit(read, path) for path in batch]))
         if len(pending) == 2:
-            yield [future.result() for future in pending.popleft()]
-    for futures in pending:
-        yield [future.result() for future in futures]
+            paths, futures = pending.popleft()
+            yield paths, [future.result() for future in futures]
+    for paths, futures in pending:
+        yield paths, [future.result() for future in futures]
 
 
-def _check_settings(export_format: str, threshold: float | None, batch_size: int) -> None:
+def _check_settings(
+    export_format: str, threshold: float | None, masks: str | None, quality: str, batch_size: int
+) -> None:
     if export_format not in FORMATS:
         raise PredictionError(f"The format is {export_format!r}; choose one of {', '.join(FORMATS)}.")
+    if masks is not None and masks not in MASKS[export_format]:
+        can = [name for name in FORMATS if masks in MASKS[name]]
+        raise PredictionError(
+            f"{export_format} has no masks as {masks}; choose {' or '.join(MASKS[export_format]) or 'boxes alone'}"
+            + (f", or another format: {', '.join(can)} has them." if can else ".")
+        )
+    if quality not in SCALES:
+        raise PredictionError(f"The quality is {quality!r}; choose one of {', '.join(SCALES)}.")
     if threshold is not None and not 0 <= threshold < 1:
         raise PredictionError(
             f"The threshold is {threshold}; choose one from 0 to below 1, or leave it to the checkpoint."
@@ -344,21 +291,3 @@ def _make_folder(folder: Path) -> None:
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PredictionError(f"The output folder {folder} cannot be written to. Choose one that you may write to.")
-
-
-def _images_below(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and (leave_out is None or _absolute(Path(parent, name)) != _absolute(leave_out))
-        ]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(parent, name)
-
-
-def _absolute(path: Path) -> Path:
-    """Without `..`, which `Path.absolute` leaves, and with symbolic links, which `Path.resolve` follows."""
-    return Path(os.path.abspath(path))

@@ -1,12 +1,16 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import supervision
+from datasets import load_dataset
 from PIL import Image
+from pycocotools.coco import COCO
 
-from modeling_sat.inference.exports import EXPORTERS, unique_class_names
+from modeling_sat.data import load_wsol_dataset
+from modeling_sat.inference.exports import EXPORTERS, MASKS, Export, unique_class_names
 
 
 CLASS_NAMES = ["apple", "granny smith", "Çilek & co"]
@@ -27,15 +31,28 @@ def images(tmp_path) -> Path:
     return folder
 
 
-def export(export_format: str, images: Path, output_dir: Path, image_root: Path | None = None) -> None:
+def mask_of(name: str, box: list[float]) -> np.ndarray:
+    """An ellipse that fills the box, with a hole in the image `b.png`."""
+    width, height = SIZES[name]
+    y, x = np.mgrid[:height, :width] + 0.5
+    distance = np.hypot(*((2 * at - end - start) / (end - start) for at, start, end in zip((x, y), box[:2], box[2:])))
+    return (distance < 1) & (distance > (0.3 if name == "b.png" else -1))
+
+
+def export(
+    export_format: str, images: Path, output_dir: Path, image_root: Path | None = None, masks: str | None = None
+) -> None:
     output_dir.mkdir()
     predictions = output_dir / "predictions.jsonl"
     with open(predictions, "w") as file:
         for name, (width, height) in SIZES.items():
             objects = [dict(zip(("label", "score", "box"), found)) for found in OBJECTS[name]]
+            for found in objects if masks else ():
+                counts = supervision.mask_to_rle(mask_of(name, found["box"]), compressed=True)
+                found["mask"] = {"size": [height, width], "counts": counts}
             line = {"image": str(images / name), "width": width, "height": height, "objects": objects}
             file.write(json.dumps(line) + "\n")
-    EXPORTERS[export_format](predictions, CLASS_NAMES, image_root or images, output_dir)
+    EXPORTERS[export_format](Export(predictions, CLASS_NAMES, image_root or images, output_dir, masks))
 
 
 def assert_same(dataset: supervision.DetectionDataset, tolerance: float) -> None:
@@ -89,6 +106,65 @@ def test_voc_read_again_is_the_same(images, tmp_path):
     dataset = supervision.DetectionDataset.from_pascal_voc(str(images), str(out / "annotations"))
     assert_same(dataset, tolerance=0.5)
     assert "roboflow" not in (out / "annotations" / "a.xml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("masks", [None, *MASKS["metadata"]])
+def test_metadata_read_again_by_datasets_is_the_same(images, tmp_path, masks):
+    out = tmp_path / "out"
+    export("metadata", images, out, masks=masks)
+    shutil.copy(out / "metadata.jsonl", images)
+    loaded = load_dataset("imagefolder", data_dir=str(images), split="train", cache_dir=str(tmp_path / "cache"))
+    for row, (name, objects) in zip(loaded, sorted(OBJECTS.items()), strict=True):
+        assert row["image"].size == SIZES[name]
+        assert row["objects"]["categories"] == [label for label, _, _ in objects]
+        assert row["objects"]["scores"] == [score for _, score, _ in objects]
+        for (x, y, width, height), (_, _, box) in zip(row["objects"]["bbox"], objects, strict=True):
+            assert [x, y, x + width, y + height] == pytest.approx(box)
+        assert ("segmentation" in row["objects"]) == (masks is not None)
+
+
+def test_metadata_read_again_by_our_own_reader_is_the_same(images, tmp_path):
+    out = tmp_path / "out"
+    export("metadata", images, out)
+    (tmp_path / "again").mkdir()
+    shutil.move(images, tmp_path / "again" / "test")
+    shutil.copy(out / "metadata.jsonl", tmp_path / "again" / "test")
+    dataset = load_wsol_dataset("folder", str(tmp_path / "again"), "test")
+    names = dataset.features["label"].names
+    for row in dataset:
+        objects = OBJECTS[Path(row["image_id"]).name]
+        assert names[row["label"]] == objects[0][0]
+        np.testing.assert_allclose(row["boxes"], [box for _, _, box in objects], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("masks", "overlap"), [("rle", 1.0), ("polygons", 0.94)])
+def test_coco_masks_by_pycocotools(images, tmp_path, masks, overlap):
+    out = tmp_path / "out"
+    export("coco", images, out, masks=masks)
+    coco = COCO(str(out / "annotations.json"))
+    for annotation in coco.dataset["annotations"]:
+        name = coco.loadImgs(annotation["image_id"])[0]["file_name"]
+        x, y, width, height = annotation["bbox"]
+        expected = mask_of(name, [x, y, x + width, y + height])
+        assert annotation["area"] == expected.sum()
+        assert annotation["iscrowd"] == 0
+        if min(width, height) > 40:  # a polygon runs through the middle of the outermost pixels
+            assert iou(coco.annToMask(annotation).astype(bool), expected) >= overlap
+
+
+def test_yolo_masks_by_supervision(images, tmp_path):
+    out = tmp_path / "out"
+    export("yolo", images, out, masks="polygons")
+    dataset = supervision.DetectionDataset.from_yolo(str(images), str(out / "labels"), str(out / "data.yaml"))
+    for path, detections in dataset.annotations.items():
+        objects = OBJECTS[Path(path).name]
+        assert [dataset.classes[index] for index in detections.class_id] == [label for label, _, _ in objects]
+        for mask, (_, _, box) in zip(detections.mask, objects, strict=True):
+            assert iou(mask, mask_of(Path(path).name, box)) > 0.9
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    return (first & second).sum() / (first | second).sum()
 
 
 def test_folders_of_images_become_folders_of_annotations(images, tmp_path):

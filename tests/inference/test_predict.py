@@ -6,15 +6,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pycocotools.mask
 import pytest
 import torch
 from PIL import Image
-from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
+from transformers import ViTConfig, ViTImageProcessorPil, ViTModel, pipeline
 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.conversion import CheckpointError
 from modeling_sat.image_conversion_sat import to_upright_rgb
-from modeling_sat.inference.predict import ImageFiles, PredictionError, predict_images
+from modeling_sat.inference.image_files import ImageFiles, PredictionError
+from modeling_sat.inference.localizer import Localizer
+from modeling_sat.inference.predict import UNFINISHED_FILE, predict_images
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
@@ -81,7 +84,7 @@ def photographs(tmp_path_factory) -> Path:
 
 def run(*arguments: object, launcher: str = "", folder: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, *launcher.split(), str(SCRIPT), *map(str, arguments)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
@@ -137,9 +140,7 @@ def test_unreadable_images_are_listed_and_skipped(finished):
 
 
 def test_two_processes_write_what_one_writes(finished, checkpoint, photographs, tmp_path):
-    launcher = (
-        "-m accelerate.commands.launch --cpu --main_process_port 0 --num_processes 2 --num_cpu_threads_per_process 1"
-    )
+    launcher = "-m torch.distributed.run --standalone --nproc_per_node 2"
     arguments = (
         "--model",
         checkpoint,
@@ -177,6 +178,104 @@ def test_a_second_run_does_not_take_overlays_for_images(checkpoint, tmp_path):
         summary = predict_images(checkpoint, [tmp_path], tmp_path)
         assert summary.num_images == 1
         assert not (tmp_path / "skipped.txt").exists()
+
+
+class Killed(BaseException):
+    """As if the process ended; no handler expects it."""
+
+
+def interrupted_after(count: int, monkeypatch, *arguments, **settings) -> None:
+    describe, described = Localizer.describe, []
+
+    def describe_some(*arguments):
+        described.append(1)
+        if len(described) > count:
+            raise Killed
+        return describe(*arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Localizer, "describe", describe_some)
+        predict_images(*arguments, **settings)
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """The names of the images that are read from here on."""
+    names, original = [], Localizer.read
+
+    def remembered(self, path, with_picture):
+        names.append(path.name)
+        return original(self, path, with_picture)
+
+    monkeypatch.setattr(Localizer, "read", remembered)
+    return names
+
+
+class TestInterruptedRun:
+    settings = {"batch_size": 2, "export_format": "coco"}
+
+    @pytest.fixture
+    def output_dir(self, checkpoint, photographs, tmp_path, monkeypatch) -> Path:
+        """Four images are through."""
+        interrupted_after(4, monkeypatch, checkpoint, [photographs], tmp_path, **self.settings)
+        assert not (tmp_path / "predictions.jsonl").exists()
+        return tmp_path
+
+    def test_goes_on_where_it_was(self, output_dir, checkpoint, photographs, read, tmp_path_factory):
+        predict_images(checkpoint, [photographs], output_dir, **self.settings)
+        assert sorted(read) == ["notes.jpg", "photograph.jpg", "truncated.png", "turned.JPG"]
+        whole = tmp_path_factory.mktemp("whole")
+        predict_images(checkpoint, [photographs], whole, **self.settings)
+        for name in ("predictions.jsonl", "skipped.txt", "annotations.json", "review.html"):
+            assert (output_dir / name).read_text() == (whole / name).read_text()
+        assert not (output_dir / UNFINISHED_FILE).exists()
+
+    def test_a_line_cut_in_the_middle_is_done_again(self, output_dir, checkpoint, photographs, read):
+        unfinished = output_dir / UNFINISHED_FILE
+        unfinished.write_bytes(unfinished.read_bytes()[:-20])
+        assert predict_images(checkpoint, [photographs], output_dir, **self.settings).num_images == len(SIZES)
+        assert len(read) == 5
+        assert [line["image"] for line in lines(output_dir)] == [str(photographs / name) for name in SIZES]
+
+    @pytest.mark.parametrize("changed", [{"threshold": 0.3}, {"masks": "rle"}, {"multiple_objects": True}])
+    def test_with_other_settings_begins_anew(self, output_dir, checkpoint, photographs, read, changed):
+        predict_images(checkpoint, [photographs], output_dir, **self.settings, **changed)
+        assert len(read) == len(SIZES) + len(BROKEN)
+
+    def test_with_another_checkpoint_begins_anew(self, output_dir, checkpoint, photographs, read, tmp_path_factory):
+        other = tmp_path_factory.mktemp("other")
+        SATForWeaklySupervisedLocalization.from_pretrained(checkpoint).save_pretrained(other)
+        SATImageProcessor(size={"height": 64, "width": 64}).save_pretrained(other)
+        predict_images(other, [photographs], output_dir, **self.settings)
+        assert len(read) == len(SIZES) + len(BROKEN)
+
+    def test_a_finished_run_begins_anew(self, output_dir, checkpoint, photographs, read):
+        for _ in range(2):
+            read.clear()
+            predict_images(checkpoint, [photographs], output_dir, **self.settings)
+        assert len(read) == len(SIZES) + len(BROKEN)
+
+
+def test_masks_are_those_of_the_processor(checkpoint, photographs, tmp_path):
+    predict_images(checkpoint, [photographs / "photograph.jpg"], tmp_path, masks="rle", draw_overlays=False)
+    model = SATForWeaklySupervisedLocalization.from_pretrained(checkpoint).eval()
+    processor = SATImageProcessor.from_pretrained(checkpoint)
+    image = Image.open(photographs / "photograph.jpg")
+    with torch.inference_mode():
+        outputs = model(**processor(images=image, return_tensors="pt"))
+    (expected,) = processor.post_process_localization(outputs, target_sizes=[(900, 1500)], return_masks=True)
+    (found,) = lines(tmp_path)[0]["objects"]
+    decoded = pycocotools.mask.decode({**found["mask"], "counts": found["mask"]["counts"].encode()})
+    np.testing.assert_array_equal(decoded.astype(bool), expected["masks"][0])
+    assert not (tmp_path / "review.html").exists()
+
+
+def test_high_quality_boxes_are_the_pipelines(checkpoint, photographs, tmp_path):
+    predict_images(checkpoint, [photographs / "photograph.jpg"], tmp_path, quality="high", draw_overlays=False)
+    localize = pipeline("weakly-supervised-object-localization", model=str(checkpoint))
+    (found,), (expected,) = lines(tmp_path)[0]["objects"], localize(photographs / "photograph.jpg", quality="high")
+    assert found["score"] == pytest.approx(expected["score"], abs=1e-5)
+    assert np.rint(found["box"]).tolist() == list(expected["box"].values())
 
 
 def test_threshold_and_multiple_objects_reach_the_boxes(checkpoint, photographs, tmp_path):
@@ -232,6 +331,9 @@ def test_names_are_relative_to_what_holds_all_inputs(photographs):
         ({"model": "{tmp}/damaged"}, "damaged cannot be used: "),
         ({"threshold": 1.0}, "The threshold is 1.0; choose one from 0 to below 1"),
         ({"batch_size": 0}, "The batch size is 0; choose 1 or more"),
+        ({"export_format": "voc", "masks": "rle"}, "voc has no masks as rle; choose boxes alone, or another format: "),
+        ({"export_format": "yolo", "masks": "rle"}, "yolo has no masks as rle; choose polygons, or another format"),
+        ({"quality": "best"}, "The quality is 'best'; choose one of fast, high"),
         ({"export_format": "csv"}, "The format is 'csv'; choose one of jsonl, coco, yolo, voc"),
     ],
 )
