@@ -113,7 +113,7 @@ def predict_images(
                 predictions = output_dir / "predictions.jsonl"
                 EXPORTERS[export_format](Export(predictions, class_names, files.root, output_dir, masks))
             if summary.num_images and draw_overlays:
-                write_review(output_dir / "predictions.jsonl", overlay_file, output_dir)
+                write_review(output_dir / "predictions.jsonl", overlay_file, files.root, output_dir)
             (output_dir / UNFINISHED_FILE).unlink()
         (summary,) = broadcast_object_list([summary])
     except OSError as error:

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from .exports import Prediction
+
 
 IMAGES_PER_PAGE = 200
 STYLE = """
@@ -20,12 +22,15 @@ figcaption { overflow-wrap: anywhere } small { color: #666 }
 """
 
 
-def write_review(predictions: Path, overlay_file: Callable[[Path], Path], output_dir: Path) -> list[Path]:
+def write_review(
+    predictions: Path, overlay_file: Callable[[Path], Path], image_root: Path, output_dir: Path
+) -> list[Path]:
     """Writes `review.html` and, of more than `IMAGES_PER_PAGE` images, `review-2.html` and so on.
 
     Args:
         predictions: the `predictions.jsonl` of the run; in memory are its scores alone.
         overlay_file: where the overlay of an image is.
+        image_root: the folder that images are named relative to.
         output_dir: for the pages, whose pictures are the overlays themselves.
 
     Returns:
@@ -42,25 +47,27 @@ def write_review(predictions: Path, overlay_file: Callable[[Path], Path], output
     pages = [order[start : start + IMAGES_PER_PAGE] for start in range(0, len(order), IMAGES_PER_PAGE)]
     names = ["review.html" if number == 1 else f"review-{number}.html" for number in range(1, len(pages) + 1)]
     with open(predictions, "rb") as lines:
-        for page, name in zip(pages, names):
+        for page, page_name in zip(pages, names):
             figures = []
             for index in page:
                 lines.seek(offsets[index])
-                figures.append(_figure(json.loads(lines.readline()), overlay_file, output_dir))
+                prediction = json.loads(lines.readline())
+                overlay = overlay_file(Path(prediction["image"]))
+                name = os.path.relpath(prediction["image"], image_root)
+                figures.append(_figure(prediction, name, Path(os.path.relpath(overlay, output_dir))))
             first, last = (round(100 * scores[page[end]]) for end in (0, -1))
             title = f"{len(order)} images, the least confident first: {first} to {last} %"
-            _write_page(output_dir / name, title, figures, [(other, other == name) for other in names])
+            _write_page(output_dir / page_name, title, figures, [(other, other == page_name) for other in names])
     return [output_dir / name for name in names]
 
 
-def _figure(prediction: dict, overlay_file: Callable[[Path], Path], output_dir: Path) -> str:
-    image = prediction["image"]
-    picture = quote(Path(os.path.relpath(overlay_file(Path(image)), output_dir)).as_posix())
+def _figure(prediction: Prediction, name: str, overlay: Path) -> str:
+    picture = quote(overlay.as_posix())
     objects = prediction["objects"]
     found = html.escape(objects[0]["label"]) + f" {100 * objects[0]['score']:.0f} %" if objects else "nothing"
     more = f", {len(objects)} objects" if len(objects) > 1 else ""
-    caption = f"<b>{found}</b>{more}<br><small>{html.escape(image)}</small>"
-    alt = html.escape(f"Localization map and boxes over {image}")
+    caption = f"<b>{found}</b>{more}<br><small>{html.escape(name)}</small>"
+    alt = html.escape(f"Localization map and boxes over {name}")
     return (
         f'<figure><a href="{picture}"><img src="{picture}" alt="{alt}" loading="lazy"></a>'
         f"<figcaption>{caption}</figcaption></figure>"

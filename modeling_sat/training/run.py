@@ -237,8 +237,8 @@ def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreT
             "" if model is None or Path(model).exists() else "there is no such folder, and the Hub does not give it: "
         )
         raise ConfigurationError(
-            f"Training cannot start from {model}: {where}{reason}. scripts/convert_checkpoint.py makes a "
-            "folder to start from of a timm, SAT or ViT checkpoint."
+            f"Training cannot start from {model}: {where}{reason}. Give a folder by --model; "
+            "scripts/convert_checkpoint.py makes one of a timm, SAT or ViT checkpoint."
         ) from error
 
 

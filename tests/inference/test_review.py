@@ -29,7 +29,7 @@ def pictures(page: Path) -> list[str]:
 
 def test_the_least_confident_come_first(predictions, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (page,) = write_review(predictions, overlay, Path("."))
+    (page,) = write_review(predictions, overlay, Path("."), Path("."))
     assert page == Path("review.html")
     assert pictures(page) == [
         "overlays/%3Ci%3E.png", "overlays/d%C3%A9%20%C3%A9.jpg", "overlays/a.jpg", "overlays/b.jpg"
@@ -43,6 +43,6 @@ def test_the_least_confident_come_first(predictions, tmp_path, monkeypatch):
 def test_pages_lead_to_each_other(predictions, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(review, "IMAGES_PER_PAGE", 3)
-    pages = write_review(predictions, overlay, Path("."))
+    pages = write_review(predictions, overlay, Path("."), Path("."))
     assert [len(pictures(page)) for page in pages] == [3, 1]
     assert 'href="review-2.html"' in pages[0].read_text() and 'href="review.html"' in pages[1].read_text()

@@ -79,7 +79,7 @@ def test_what_recipes_share_is_extended_and_is_no_run(path):
 def test_a_benchmark_has_three_sizes_that_differ_in_the_model_alone(dataset):
     fields = [read_config(ROOT / "scripts/configs" / dataset / f"deit_{size}.yaml") for size in SIZES]
     for size, of_size in zip(SIZES, fields, strict=True):
-        assert of_size.pop("model") == f"outputs/deit-{size}"
+        assert of_size.pop("model") == f"facebook/deit-{size}-patch16-224"
         assert of_size.pop("output_dir") == f"outputs/{dataset}-deit_{size}"
         assert of_size["dataset"] == dataset
     assert fields[0] == fields[1] == fields[2]
