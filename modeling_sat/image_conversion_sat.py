@@ -23,7 +23,7 @@ def read_image(image: "str | Path | Image.Image", timeout: float | None = None) 
     try:
         with Image.open(_download(str(image), timeout) if is_url else image) as opened:
             return to_upright_rgb(opened)
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         missing = not is_url and not Path(image).exists()
         problem = "is not there" if missing else f"cannot be read as an image ({error})"
         raise ValueError(f"{str(image)[:200]} {problem}. Give a JPEG, PNG or other image file.") from error

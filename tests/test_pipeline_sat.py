@@ -122,6 +122,9 @@ def test_missing_and_broken_files_by_name(localize, tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
     with pytest.raises(ValueError, match=r"cut.png cannot be read as an image"):
         localize(tmp_path / "cut.png")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match=r"bomb.png cannot be read as an image .*exceeds limit"):
+        localize(tmp_path / "bomb.png")
 
 
 def test_stock_pipelines(folder, localize):

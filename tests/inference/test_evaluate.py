@@ -1,12 +1,17 @@
 """Evaluation's guards; whole runs are in tests/training/test_scripts.py."""
 
+import numpy as np
 import pytest
+import torch
+from accelerate import Accelerator
 from model_mixin import tiny_model
 
 from modeling_sat import SATImageProcessorPil
 from modeling_sat.data import load_wsol_dataset
-from modeling_sat.evaluation import View
+from modeling_sat.evaluation import LocalizationEvaluator, View
 from modeling_sat.inference.evaluate import EvaluationSettings, check_labels, evaluate_checkpoint, shows
+from modeling_sat.inference.localize import evaluate_localization
+from modeling_sat.quality_sat import localize, view_settings
 
 
 SHAPES = ["horizontal_stripes", "vertical_stripes", "diagonal_stripes", "checks", "dots"]
@@ -42,3 +47,23 @@ def test_whether_a_processor_shows_a_view():
     views = View((32, 32), None), View((40, 40), (32, 32))
     assert [shows(processor, view) for processor in (whole, cropped) for view in views] == [True, False, False, True]
     assert not any(shows(kept_aspect, view) for view in views)
+
+
+def test_high_quality_maps_are_those_of_every_other_user(dataset):
+    model = tiny_model().eval()
+    processor = SATImageProcessorPil(
+        size={"height": 40, "width": 40}, crop_size={"height": 32, "width": 32}, do_center_crop=True
+    )
+    maps = []
+
+    class Keeping(LocalizationEvaluator):
+        def update(self, localization_maps, **ground_truth):
+            maps.extend(localization_maps)
+
+    evaluator = Keeping("sat", View((40, 40), (32, 32)))
+    evaluate_localization(model, processor, dataset, evaluator, Accelerator(cpu=True), quality="high")
+    for found, image in zip(maps, dataset["image"], strict=True):
+        pixel_values = processor(image, return_tensors="pt", **view_settings(processor, "high"))["pixel_values"]
+        with torch.no_grad():
+            expected = localize(model, pixel_values, "high").localization_map[0]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
