@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install quickstart test test-slow style quality clean
+.PHONY: help install browser quickstart test test-slow style quality clean
 
 help:
 	@echo "make quickstart   train a small SAT on generated shapes, evaluate it, draw its boxes (6 minutes on two cores)"
@@ -27,7 +27,13 @@ quickstart: install
 	$(LAUNCH) scripts/evaluate.py --model outputs/quickstart/model --dataset shapes \
 		--output_dir outputs/quickstart
 
-test: install
+# The demo is tested in a real browser; where there is none and none can be installed, those tests are skipped.
+browser:
+	@command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
+		apt-get -qq install -y chromium chromium-driver >/dev/null; } || \
+		echo "No browser could be installed: tests of the demo in Chromium will be skipped."
+
+test: install browser
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 test-slow: install
