@@ -7,14 +7,16 @@ from transformers import AutoImageProcessor, AutoModel, BaseImageProcessor, PreT
 from .. import baselines  # noqa: F401 (registers what AutoModel may find)
 from ..conversion import CheckpointError
 from ..data.paths import contents
+from ..export.onnx_model import ONNX_FILE, ONNXModel
 
 
-def load_checkpoint(name: str | Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
+def load_checkpoint(name: str | Path) -> tuple[PreTrainedModel | ONNXModel, BaseImageProcessor]:
     """Loads model and image processor of a localization checkpoint, on the CPU.
 
     Args:
         name: a folder that `save_pretrained` wrote, or a Hub id. Code that the checkpoint brings is run
-            where this package has no such model.
+            where this package has no such model. Of a folder with an ONNX file and no weights, the model is an
+            `ONNXModel`.
 
     Raises:
         CheckpointError: there is none, it cannot be read, lacks weights, or is not one that localizes.
@@ -28,11 +30,15 @@ def load_checkpoint(name: str | Path) -> tuple[PreTrainedModel, BaseImageProcess
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=True)
         if not hasattr(processor, "post_process_localization"):
             raise CheckpointError(f"its {type(processor).__name__} makes no boxes of localization maps")
-        model, loading = AutoModel.from_pretrained(name, trust_remote_code=True, output_loading_info=True)
+        is_exported = (folder / ONNX_FILE).is_file() and not any(folder.glob("*.safetensors"))
+        if not is_exported:
+            model, loading = AutoModel.from_pretrained(name, trust_remote_code=True, output_loading_info=True)
     except Exception as error:  # a checkpoint's files and its own code fail in ways of their own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         where = "" if folder.exists() else "there is no such folder, and the Hub does not give it: "
         raise CheckpointError(f"{name} cannot be used: {where}{reason}. {remedy}") from error
+    if is_exported:
+        return ONNXModel.from_pretrained(folder), processor
     if loading["missing_keys"]:
         raise CheckpointError(
             f"{name} lacks weights of its model: {', '.join(sorted(loading['missing_keys'])[:4])}, … {remedy}"
