@@ -23,6 +23,7 @@ def draw_localization(
     boxes: Sequence[Sequence[float]] = (),
     texts: Sequence[str] = (),
     ground_truth_boxes: Sequence[Sequence[float]] = (),
+    opacity: float = MAP_OPACITY,
 ) -> Image.Image:
     """Lays a localization map over an image and draws boxes on it, in the colours of the paper's Figure 3.
 
@@ -32,12 +33,23 @@ def draw_localization(
         boxes: predicted, `[x_min, y_min, x_max, y_max]` in pixels of `image`, half-open; drawn in green.
         texts: one for each of the first boxes, such as a class and its score.
         ground_truth_boxes: as `boxes`; drawn in red.
+        opacity: of the map, from 0 (only the image is seen) to 1 (only the map).
 
     Returns:
         A new RGB image of the size of `image`, or enlarged to `READABLE_SIDE` pixels along its longer side.
 
     Raises:
         ValueError: there are more texts than boxes, or the map is not two-dimensional.
+
+    Example:
+
+    ```python
+    >>> photograph = Image.new("RGB", (640, 480))
+    >>> picture = draw_localization(photograph, np.eye(14), boxes=[[20, 30, 600, 400]], texts=["apple 0.97"])
+    >>> picture.mode, picture.size
+    ('RGB', (640, 480))
+
+    ```
     """
     if len(texts) > len(boxes):
         raise ValueError(f"There are {len(texts)} texts for {len(boxes)} boxes; give at most one text for each box.")
@@ -49,7 +61,7 @@ def draw_localization(
     size = tuple(max(1, round(side * scale)) for side in image.size)
     picture = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     if localization_map is not None:
-        picture = Image.blend(picture, _in_colours(localization_map, size), MAP_OPACITY)
+        picture = Image.blend(picture, _in_colours(localization_map, size), opacity)
 
     draw = ImageDraw.Draw(picture)
     scales = np.array([size[0] / image.width, size[1] / image.height] * 2)

@@ -40,6 +40,13 @@ def test_the_image_shows_through_and_is_not_changed():
     assert sum(picture.getpixel((250, 300))) > sum(picture.getpixel((350, 300))) + 100
 
 
+def test_opacity_goes_from_the_image_alone_to_the_map_alone():
+    localization_map = np.ones((4, 6), np.float32)
+    assert draw_localization(GREY, localization_map, opacity=0).tobytes() == GREY.tobytes()
+    opaque = [draw_localization(image, localization_map, opacity=1) for image in (GREY, GREY.point(lambda _: 0))]
+    assert opaque[0].tobytes() == opaque[1].tobytes() != GREY.tobytes()
+
+
 def test_a_small_image_is_enlarged_with_its_boxes():
     picture = draw_localization(Image.new("L", (32, 16)), None, [[8, 4, 24, 12]])
     assert picture.size == (READABLE_SIDE, READABLE_SIDE // 2)

@@ -1,0 +1,141 @@
+"""Checkpoints at work on one picture: seen by the model once, drawn and described again at every setting."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import BaseImageProcessor, PreTrainedModel
+
+from ..conversion import CheckpointError
+from ..inference.checkpoint import load_checkpoint
+from ..inference.drawing import draw_localization
+from ..inference.exports import Prediction, unique_class_names
+from ..quality_sat import localize
+from .pictures import Picture
+
+
+MAX_SIDE = 1024
+"""Pixels of the longer side of what is drawn."""
+
+LAYERS = ("Map", "Mask", "Boxes only")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user chooses for a result.
+
+    Attributes:
+        threshold: of the normalized localization map, in [0, 1).
+        multiple_objects: every object, not the largest one alone.
+        layer: one of `LAYERS`, laid over the picture.
+        opacity: of that layer, in [0, 1].
+    """
+
+    threshold: float
+    multiple_objects: bool = False
+    layer: str = LAYERS[0]
+    opacity: float = 0.45
+
+
+@dataclass(frozen=True)
+class SeenPicture:
+    """A picture after the models have looked at it.
+
+    Attributes:
+        name: of the file.
+        size: (height, width) of the upright original in pixels.
+        image: reduced to at most `MAX_SIDE` pixels along each side.
+        outputs: of each model, with `logits` (1, classes) and `localization_map` (1, h, w).
+        note: as in `Picture`.
+    """
+
+    name: str
+    size: tuple[int, int]
+    image: Image.Image
+    outputs: tuple[SimpleNamespace, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class DemoModel:
+    """A checkpoint, in eval mode on the CPU."""
+
+    name: str
+    network: PreTrainedModel
+    processor: BaseImageProcessor
+    class_names: list[str]
+
+    @classmethod
+    def load(cls, name: str) -> "DemoModel":
+        """Loads a checkpoint folder or Hub id, and runs it once, so that its first picture is not its slowest.
+
+        Raises:
+            CheckpointError: it cannot be used, or gives no localization map.
+        """
+        network, processor = load_checkpoint(name)
+        folder = Path(name)
+        model = cls(
+            folder.resolve().name if folder.is_dir() else name,
+            network.eval(),
+            processor,
+            unique_class_names(network.config.id2label),
+        )
+        model.look(Image.new("RGB", (64, 64)))
+        return model
+
+    @torch.inference_mode()
+    def look(self, image: Image.Image) -> SimpleNamespace:
+        """`logits` (1, classes) and `localization_map` (1, h, w) of an image.
+
+        Raises:
+            CheckpointError: the model gives no localization map.
+        """
+        pixel_values = self.processor(images=image, return_tensors="pt")["pixel_values"]
+        try:
+            outputs = localize(self.network, pixel_values, "fast")
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        return SimpleNamespace(logits=outputs.logits, localization_map=outputs.localization_map)
+
+    def find(self, seen: SeenPicture, outputs: SimpleNamespace, settings: Settings) -> tuple[Image.Image, Prediction]:
+        """The drawn picture and, in pixels of the original, its objects."""
+        arguments = {"threshold": settings.threshold, "multiple_objects": settings.multiple_objects}
+        (found,) = self.processor.post_process_localization(outputs, target_sizes=[seen.size], **arguments)
+        columns = (found[key].tolist() for key in ("labels", "scores", "boxes"))
+        objects = [
+            {"label": self.class_names[label], "score": score, "box": box} for label, score, box in zip(*columns)
+        ]
+
+        image, map_over_image = seen.image, None
+        (drawn,) = self.processor.post_process_localization(
+            outputs,
+            target_sizes=[(image.height, image.width)],
+            return_masks=settings.layer == "Mask",
+            return_localization_maps=settings.layer == "Map",
+            **arguments,
+        )
+        if settings.layer == "Map":
+            map_over_image = drawn["localization_map"].numpy()
+        elif settings.layer == "Mask":
+            image = _with_faded_background(image, drawn["masks"].any(dim=0).numpy(), settings.opacity)
+        texts = [f"{found['label']} {found['score']:.2f}" for found in objects]
+        picture = draw_localization(image, map_over_image, drawn["boxes"].tolist(), texts, opacity=settings.opacity)
+        height, width = seen.size
+        return picture, {"image": seen.name, "width": width, "height": height, "objects": objects}
+
+
+def look_at(picture: Picture, models: list[DemoModel]) -> SeenPicture:
+    """Shows a picture to every model."""
+    outputs = tuple(model.look(picture.image) for model in models)
+    reduced = picture.image.copy()
+    reduced.thumbnail((MAX_SIDE, MAX_SIDE))
+    return SeenPicture(picture.name, (picture.image.height, picture.image.width), reduced, outputs, picture.note)
+
+
+def _with_faded_background(image: Image.Image, mask: np.ndarray, opacity: float) -> Image.Image:
+    """The image with what is outside the mask (height, width) faded to white."""
+    faded = Image.blend(image, Image.new("RGB", image.size, "white"), opacity)
+    return Image.composite(image, faded, Image.fromarray(mask.astype(np.uint8) * 255))
