@@ -113,6 +113,22 @@ class SATLocalizationMixin:
             `[x_min, y_min, x_max, y_max]`, half-open, in pixels of the original image, the largest object first;
             `masks` (n, height, width) bool and `localization_map` (height, width) float32 in [0, 1], normalized, both
             over the original image. Where nothing is above the threshold, the box is the whole view.
+
+        Example:
+
+        ```python
+        >>> from types import SimpleNamespace
+        >>> import torch
+        >>> from modeling_sat import SATImageProcessor
+
+        >>> localization_map = torch.zeros(1, 14, 14)
+        >>> localization_map[0, 5:9, 3:10] = 1
+        >>> outputs = SimpleNamespace(logits=torch.tensor([[0.0, 4.0]]), localization_map=localization_map)
+        >>> (found,) = SATImageProcessor().post_process_localization(outputs, target_sizes=[(448, 896)])
+        >>> found["labels"].tolist(), found["boxes"].tolist()
+        ([1], [[184.0, 156.0, 648.0, 292.0]])
+
+        ```
         """
         threshold = self.localization_threshold if threshold is None else threshold
         if not 0 <= threshold < 1:

@@ -22,6 +22,17 @@ class View:
 
     Raises:
         ValueError: sizes that are not two positive whole numbers, or a crop larger than the resized image.
+
+    Example:
+
+    ```python
+    >>> view = View(resize=(256, 256), crop=(224, 224))
+    >>> view.offset
+    (16, 16)
+    >>> view.to_image([[0, 0, 224, 224]], image_size=(512, 1024)).tolist()
+    [[64.0, 32.0, 960.0, 480.0]]
+
+    ```
     """
 
     resize: tuple[int, int] = (256, 256)

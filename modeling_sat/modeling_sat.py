@@ -404,7 +404,24 @@ def _vit_state_dict(vit: nn.Module, missing: Iterable[str], config: SATConfig) -
 
 
 class SATModel(SATPreTrainedModel):
-    """The backbone: hidden states of all tokens and the localization map, without a classifier."""
+    """The backbone: hidden states of all tokens and the localization map, without a classifier.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_sat import SATConfig, SATModel
+
+    >>> config = SATConfig(
+    ...     hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64,
+    ...     image_size=32, patch_size=8, num_labels=5,
+    ... )
+    >>> outputs = SATModel(config)(torch.zeros(2, 3, 32, 32))
+    >>> outputs.last_hidden_state.shape, outputs.localization_map.shape
+    (torch.Size([2, 18, 32]), torch.Size([2, 4, 4]))
+
+    ```
+    """
 
     def __init__(self, config: SATConfig):
         super().__init__(config)
@@ -441,7 +458,28 @@ class SATModel(SATPreTrainedModel):
 
 
 class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
-    """A classifier that also says where: logits, a localization map in [0, 1], and the three losses of Eq. 9."""
+    """A classifier that also says where: logits, a localization map in [0, 1], and the three losses of Eq. 9.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization
+
+    >>> config = SATConfig(
+    ...     hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64,
+    ...     image_size=32, patch_size=8, num_labels=5,
+    ... )
+    >>> model = SATForWeaklySupervisedLocalization(config)
+    >>> outputs = model(torch.zeros(2, 3, 32, 32), labels=torch.tensor([0, 4]))
+    >>> outputs.logits.shape, outputs.localization_map.shape
+    (torch.Size([2, 5]), torch.Size([2, 4, 4]))
+    >>> terms = outputs.classification_loss + outputs.area_loss + outputs.normalization_loss
+    >>> torch.allclose(outputs.loss, terms)
+    True
+
+    ```
+    """
 
     def __init__(self, config: SATConfig):
         super().__init__(config)

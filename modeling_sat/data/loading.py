@@ -102,6 +102,20 @@ def load_wsol_dataset(
         DatasetError: of which it is one: an unknown name or option; a folder of another layout; bad images or
             annotations; another number of images than was published; fewer than two classes to train on, or fewer
             images of one than asked for.
+
+    Example:
+
+    ```python
+    >>> from modeling_sat.data import load_wsol_dataset
+
+    >>> shapes = load_wsol_dataset("shapes", num_classes=2, num_train=4, num_validation=0, num_test=2)
+    >>> {split: len(table) for split, table in shapes.items()}
+    {'train': 4, 'test': 2}
+    >>> row = shapes["train"][0]
+    >>> list(row), row["image"].size
+    (['image', 'image_id', 'label', 'boxes', 'mask'], (64, 64))
+
+    ```
     """
     reader = _reader(name)
     if not 0 <= validation_fraction < 1:

@@ -1,4 +1,20 @@
-"""PxAP: the area under the precision-recall curve of pixels, pooled over all images; 255 in a mask is left out."""
+"""PxAP: the area under the precision-recall curve of pixels, pooled over all images; 255 in a mask is left out.
+
+Example:
+
+```python
+>>> import evaluate
+>>> import numpy as np
+
+>>> metric = evaluate.load("modeling_sat/metrics/pxap")
+>>> left, right = np.zeros((2, 224, 224))
+>>> left[:, :112], right[:, 112:] = 1, 1
+>>> masks = [{"mask": left.astype(np.uint8)}, {"mask": right.astype(np.uint8)}]
+>>> metric.compute(predictions=[left, right], references=masks)
+{'pxap': 1.0}
+
+```
+"""
 
 from modeling_sat.evaluation import LocalizationEvaluator
 from modeling_sat.metrics.base import LocalizationMetric

@@ -1,4 +1,21 @@
-"""Top-k Loc: GT-known Loc where the ground-truth class is also among the `k` best predicted classes."""
+"""Top-k Loc: GT-known Loc where the ground-truth class is also among the `k` best predicted classes.
+
+Example:
+
+```python
+>>> import evaluate
+>>> import numpy as np
+
+>>> metric = evaluate.load("modeling_sat/metrics/top_k_loc")
+>>> left, right = np.zeros((2, 224, 224))
+>>> left[:, :112], right[:, 112:] = 1, 1
+>>> predictions = [{"map": left, "top5": [3, 1, 0, 2, 4]}, {"map": right, "top5": [1, 3, 0, 2, 4]}]
+>>> references = [{"boxes": [[0, 0, 111, 223]], "label": 3}, {"boxes": [[112, 0, 223, 223]], "label": 3}]
+>>> metric.compute(predictions=predictions, references=references, k=1)
+{'top_k_loc': 0.5}
+
+```
+"""
 
 import numpy as np
 
