@@ -2,10 +2,9 @@
 
 python scripts/benchmark_labels.py --model outputs/deit-tiny --images photographs --num_images 500 --rounds 5
 
-`--grad_cam` (needs `pip install grad-cam`) lets GradCAM of pytorch-grad-cam label the same files in turn, with the
+Several `--model`, such as a checkpoint and its ONNX folder, take turns; so does the first of them in bfloat16. `--grad_cam` (needs `pip install grad-cam`) lets GradCAM of pytorch-grad-cam label the same files in turn, with the
 plain ViT of the same checkpoint: the model's own class, the normalized input of the last layer as target, batches of
-`--peer_batch_size`, and the box of the largest component above a threshold. A round of either begins with loading.
-Started by `accelerate launch --mixed_precision bf16`, as predict.py may be, SAT alone computes in bfloat16.
+`--peer_batch_size`, and the box of the largest component above a threshold. Every round begins with loading.
 """
 
 import argparse
@@ -16,12 +15,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
 from PIL import Image
 from transformers import AutoImageProcessor, ViTForImageClassification
 
@@ -30,8 +32,17 @@ from modeling_sat.inference.image_files import ImageFiles, PredictionError
 from modeling_sat.inference.predict import predict_images
 
 
-def label_with_sat(model: str, paths: Sequence[Path], output_dir: Path, batch_size: int) -> None:
-    predict_images(model, paths, output_dir, batch_size=batch_size, draw_overlays=False)
+PEER = "grad-cam"
+
+
+def label_with_sat(
+    model: str, paths: Sequence[Path], output_dir: Path, batch_size: int, mixed_precision: str = "no"
+) -> None:
+    PartialState._reset_state()
+    AcceleratorState._reset_state()  # which keeps the precision of the first that asks
+    predict_images(
+        model, paths, output_dir, batch_size=batch_size, mixed_precision=mixed_precision, draw_overlays=False
+    )
 
 
 class Scores(torch.nn.Module):
@@ -84,10 +95,10 @@ def largest_box(class_map: np.ndarray, size: tuple[int, int], threshold: float =
     return [x * across, y * down, (x + width) * across, (y + height) * down]
 
 
-def seconds(label: Callable, model: str, paths: Sequence[Path], batch_size: int) -> float:
+def seconds(label: Callable, paths: Sequence[Path]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        label(model, paths, Path(folder) / "boxes", batch_size)
+        label(paths=paths, output_dir=Path(folder) / "boxes")
         ended = time.perf_counter()
         written = len((Path(folder) / "boxes" / "predictions.jsonl").read_text().splitlines())
     if written != len(paths):
@@ -97,7 +108,9 @@ def seconds(label: Callable, model: str, paths: Sequence[Path], batch_size: int)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder of a SAT checkpoint with classifier=class_token")
+    parser.add_argument(
+        "--model", required=True, nargs="+", help="SAT checkpoints; GradCAM needs classifier=class_token of the first"
+    )
     parser.add_argument("--images", required=True, nargs="+", help="image files, and folders searched at any depth")
     parser.add_argument("--num_images", type=int, default=500, help="the first ones by path; default: 500")
     parser.add_argument("--batch_size", type=int, default=16)
@@ -106,18 +119,20 @@ def main() -> None:
     parser.add_argument("--peer_batch_size", type=int, default=16)
     arguments = parser.parse_args()
 
-    contenders = {"sat": (label_with_sat, arguments.batch_size)}
+    first = arguments.model[0]
+    ours = partial(label_with_sat, batch_size=arguments.batch_size)
+    contenders = {model: partial(ours, model) for model in arguments.model}
+    contenders[f"{first}, bf16"] = partial(ours, first, mixed_precision="bf16")
     if arguments.grad_cam:
-        contenders["grad-cam"] = (label_with_grad_cam, arguments.peer_batch_size)
+        contenders[PEER] = partial(label_with_grad_cam, first, batch_size=arguments.peer_batch_size)
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     try:
         paths = list(islice(ImageFiles.find(arguments.images).paths, arguments.num_images))
-        for label, batch_size in contenders.values():
-            seconds(label, arguments.model, paths[:32], batch_size)
+        for label in contenders.values():
+            seconds(label, paths[:32])
         for number in range(arguments.rounds):
             for name in list(contenders)[:: 1 if number % 2 else -1]:
-                label, batch_size = contenders[name]
-                rates[name].append(len(paths) / seconds(label, arguments.model, paths, batch_size))
+                rates[name].append(len(paths) / seconds(contenders[name], paths))
     except (CheckpointError, PredictionError) as error:
         sys.exit(f"error: {error}")
     except ImportError as error:
@@ -125,12 +140,12 @@ def main() -> None:
     print(
         f"{len(paths)} images, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.rounds} rounds"
     )
-    for name, (_, batch_size) in contenders.items():
-        each = ", ".join(f"{rate:.1f}" for rate in rates[name])
-        print(f"{name:<10}batch {batch_size:<4}{statistics.median(rates[name]):>8.1f} images/s  ({each})")
-    if arguments.grad_cam:
-        ratios = [ours / theirs for ours, theirs in zip(rates["sat"], rates["grad-cam"])]
-        print(f"{'ratio':<10}{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    for name, each in rates.items():
+        text = f"{statistics.median(each):>8.1f} images/s  {name}"
+        if arguments.grad_cam and name != PEER:
+            ratios = [rate / peer for rate, peer in zip(each, rates[PEER])]
+            text += f": {statistics.median(ratios):.2f}x {PEER} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(text)
 
 
 if __name__ == "__main__":

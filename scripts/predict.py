@@ -41,6 +41,9 @@ def main() -> None:
         help="high: flips and larger sizes too, some 15 times slower",
     )
     parser.add_argument("--batch_size", type=int, default=16, help="of each process; default: 16")
+    parser.add_argument(
+        "--mixed_precision", choices=["no", "fp16", "bf16"], help="default: what accelerate launch says"
+    )
     parser.add_argument("--no_overlays", action="store_false", dest="draw_overlays", help="boxes alone, no pictures")
     arguments = vars(parser.parse_args())
     try:

@@ -49,6 +49,7 @@ def predict_images(
     masks: str | None = None,
     quality: str = "fast",
     batch_size: int = 16,
+    mixed_precision: str | None = None,
     draw_overlays: bool = True,
 ) -> PredictionSummary:
     """Localizes the objects of images with a checkpoint; under `accelerate launch`, with all of its processes.
@@ -68,6 +69,7 @@ def predict_images(
         masks: `rle` or `polygons`, as the format can have them; default: boxes alone.
         quality: `fast`, or `high`: flips and several resolutions averaged, some 15 times the time.
         batch_size: images in one forward pass of each process.
+        mixed_precision: `no`, `fp16` or `bf16`; None: what `accelerate launch` says.
         draw_overlays: whether to draw map and boxes over each image.
 
     Raises:
@@ -86,7 +88,7 @@ def predict_images(
     _make_folder(output_dir)
 
     use_idle_cores()
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision=mixed_precision)
     with accelerator.main_process_first():
         network, processor = load_checkpoint(model)
     class_names = unique_class_names(network.config.id2label)
@@ -103,6 +105,7 @@ def predict_images(
     settings = {
         "model": str(model), "checkpoint": _state_of(model, network), "threshold": threshold, "quality": quality,
         "multiple_objects": multiple_objects, "masks": masks is not None, "overlays": draw_overlays,
+        "mixed_precision": accelerator.mixed_precision,
     }  # fmt: skip
     summary = PredictionSummary()
     try:
