@@ -38,11 +38,13 @@ PEER = "grad-cam"
 def label_with_sat(
     model: str, paths: Sequence[Path], output_dir: Path, batch_size: int, mixed_precision: str = "no"
 ) -> None:
-    PartialState._reset_state()
-    AcceleratorState._reset_state()  # which keeps the precision of the first that asks
-    predict_images(
-        model, paths, output_dir, batch_size=batch_size, mixed_precision=mixed_precision, draw_overlays=False
-    )
+    try:
+        predict_images(
+            model, paths, output_dir, batch_size=batch_size, mixed_precision=mixed_precision, draw_overlays=False
+        )
+    finally:  # accelerate keeps the precision of the first that asks
+        PartialState._reset_state()
+        AcceleratorState._reset_state()
 
 
 class Scores(torch.nn.Module):
