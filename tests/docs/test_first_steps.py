@@ -1,0 +1,81 @@
+"""What a stranger does first: the README's commands from photographs to boxes, copied character by character."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+
+ROOT = Path(__file__).parents[2]
+BASE = "facebook/deit-tiny-patch16-224"
+"""What the commands fetch; here it has been fetched before, and is small."""
+
+
+def commands() -> list[str]:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Your folder to boxes")[1].split("\n## ")[0]
+    return re.search(r"```bash\n(.*?)```", section, re.DOTALL)[1].replace("\\\n", " ").splitlines()
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    folder = tmp_path / "modeling_sat"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    random = np.random.default_rng(0)
+    for name, colour in {"apple": (200, 40, 30), "banana": (220, 200, 40)}.items():
+        (folder / "photographs" / name).mkdir(parents=True)
+        for number in range(6):
+            pixels = random.integers(0, 60, (90, 120, 3), dtype=np.uint8)
+            pixels[20:70, 30:90] = colour
+            Image.fromarray(pixels).save(folder / "photographs" / name / f"{number}.jpg")
+    return folder
+
+
+@pytest.fixture
+def environment(tmp_path) -> dict[str, str]:
+    """Variables for a user who has nothing but an earlier download."""
+    cached = tmp_path / "home" / "hub" / f"models--{BASE.replace('/', '--')}"
+    snapshot = cached / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(snapshot.name)
+    config = ViTConfig(hidden_size=24, intermediate_size=48, num_hidden_layers=3, num_attention_heads=2, num_labels=5)
+    ViTForImageClassification(config).save_pretrained(snapshot)
+    ViTImageProcessorPil().save_pretrained(snapshot)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "VIRTUAL_ENV", "PYTHON"))}
+    return {**kept, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+
+
+def follow(lines: list[str], clone: Path, environment: dict[str, str]) -> None:
+    finished = subprocess.run(
+        ["bash", "-e", "-c", "\n".join(lines)], cwd=clone, env=environment, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    boxes = clone / "outputs" / "boxes"
+    coco = json.loads((boxes / "annotations.json").read_text())
+    assert {category["name"] for category in coco["categories"]} == {"apple", "banana"}
+    assert len(coco["images"]) == len(coco["annotations"]) == 12
+    assert len(list((boxes / "overlays").rglob("*.jpg"))) == 12
+    assert (boxes / "review.html").is_file()
+
+
+def test_they_are_few_and_the_first_installs():
+    assert len(commands()) <= 5
+    assert commands()[0].startswith("make install && source .venv/bin/activate")
+
+
+def test_photographs_to_boxes(clone, environment):
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    follow(commands()[1:], clone, {**environment, "PYTHONPATH": str(clone)})
+
+
+@pytest.mark.slow
+def test_photographs_to_boxes_from_nothing(clone, environment):
+    follow(commands(), clone, environment)
