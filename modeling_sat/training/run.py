@@ -26,6 +26,8 @@ from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, Loc
 from ..image_processing_sat import SATImageProcessor
 from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.threads import use_idle_cores
+from ..publishing import save_card
+from ..publishing.cards import CARD_FILE
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .checkpoints import (
     TrainingStopped,
@@ -37,10 +39,8 @@ from .checkpoints import (
     write_run,
 )
 from .freezing import freeze
+from .publication import announce, describe_session, publish, read_session
 from .trainer import SATTrainer
-
-
-TASK = "weakly-supervised-object-localization"
 
 
 def train(
@@ -58,6 +58,7 @@ def train(
     use_idle_cores()
     use_one_gpu(arguments)
     set_seed(arguments.seed)
+    repo_id = announce(arguments) if arguments.push_to_hub else None
     with arguments.main_process_first(desc="reading the dataset"):
         splits = load_splits(data_arguments, arguments)
     is_stream = isinstance(splits["train"], IterableDataset)
@@ -78,7 +79,8 @@ def train(
     if arguments.process_index == 0:
         if arguments.freeze != "none":
             print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
-        write_run(arguments.output_dir, {**record, "frozen_rate": rate})
+        record |= {"frozen_rate": rate, "session": read_session(checkpoint)}
+        write_run(arguments.output_dir, record)
     image_size = pair(model.config.image_size)
     processor = build_processor(model_arguments.model, image_size)
     resize = image_size if data_arguments.resize_size is None else (data_arguments.resize_size,) * 2
@@ -99,7 +101,12 @@ def train(
     with explain_failed_writing(arguments.output_dir):
         trainer.save_model()
         trainer.save_state()
-        trainer.create_model_card(tags=[TASK], dataset=data_arguments.dataset)
+        if trainer.is_world_process_zero():
+            session = describe_session(trainer, model_arguments, data_arguments, checkpoint)
+            write_run(arguments.output_dir, record | ({"session": session} if session else {}))
+            save_card(Path(arguments.output_dir, CARD_FILE), arguments.output_dir, repo_id or arguments.output_dir)
+    if repo_id is not None and trainer.is_world_process_zero():
+        publish(arguments, repo_id)
     return trainer
 
 
