@@ -359,9 +359,9 @@ class SATPreTrainedModel(ViTPreTrainedModel):
                 )
         return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
 
-    def save_pretrained(self, save_directory, *args, push_to_hub: bool = False, **kwargs):
+    def save_pretrained(self, save_directory, *args, push_to_hub=False, **kwargs):
         """Saves weights, config and the shipped code, pipeline and processor included, so that the folder is whole."""
-        hub = {name: kwargs.pop(name) for name in _PUSH_ARGUMENTS if push_to_hub and name in kwargs}
+        hub = {name: kwargs.pop(name) for name in _PUSH_ARGUMENTS if name in kwargs}
         super().save_pretrained(save_directory, *args, **kwargs)
         for name in _SHIPPED:
             # Loaded as remote code, this file has for neighbours only what it imports; the rest is where it came from.
@@ -370,8 +370,8 @@ class SATPreTrainedModel(ViTPreTrainedModel):
                 source = cached_file(self.name_or_path, name, _raise_exceptions_for_missing_entries=False)
             if source is not None and Path(source).exists():
                 _copy(Path(source), save_directory)
-        if push_to_hub:  # not by `super`, which would upload before the code is there
-            self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
+        if push_to_hub:  # only now is there everything to push
+            self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), token=kwargs.get("token"), **hub)
 
 
 def _copy(source: Path, folder: str | Path) -> None:
@@ -384,8 +384,8 @@ _SHIPPED = (
     "configuration_sat.py", "image_conversion_sat.py", "image_processing_sat.py", "localization_sat.py",
     "modeling_sat.py", "pipeline_sat.py", "quality_sat.py",
 )  # fmt: skip
-_PUSH_ARGUMENTS = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "token")
 _OWN_FIELDS = SATConfig.__annotations__
+_PUSH_ARGUMENTS = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
 _HUB_ARGUMENTS = (
     "cache_dir", "code_revision", "force_download", "local_files_only", "revision", "subfolder", "token",
     "trust_remote_code",

@@ -1,9 +1,9 @@
-"""A trained checkpoint to the Hub: its card, and the one commit that everything arrives in."""
+"""A checkpoint for other people: its model card, and one commit on the Hub that holds all of it."""
 
-from .cards import CardSettings, card_files, save_card
+from .cards import CardSettings, save_card
 from .errors import PublishingError
-from .push import push_checkpoint
+from .push import publish_checkpoint
 from .repository import prepare_repository
 
 
-__all__ = ["CardSettings", "PublishingError", "card_files", "prepare_repository", "push_checkpoint", "save_card"]
+__all__ = ["CardSettings", "PublishingError", "prepare_repository", "publish_checkpoint", "save_card"]

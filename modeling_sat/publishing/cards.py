@@ -26,6 +26,7 @@ PICTURE_WIDTH = 1200
 """Pixels at most."""
 TASK = "weakly-supervised-object-localization"
 MARKER = "<!-- Written by modeling_sat from the files of the run. Remove this line, and your changes will be kept. -->"
+_AT_THE_THRESHOLD = ("gt_known_loc", "top1_loc", "top5_loc", "box_acc_30", "box_acc_50", "box_acc_70")
 _TRAINERS_MARKER = "has been generated automatically according to the information the Trainer had access to"
 _LINKED_PICTURE = re.compile(r"!\[[^\]]*\]\(([^):\s]+)\)")
 
@@ -54,6 +55,7 @@ def model_card(
     revision: str | None = None,
     settings: CardSettings | None = None,
     picture: str | None = None,
+    name: str | None = None,
 ) -> str:
     """The card of a checkpoint folder as Markdown with the Hub's metadata above it.
 
@@ -62,12 +64,13 @@ def model_card(
         repo_id: what users load it by: an id, or the folder itself.
         revision: the branch to load.
         picture: its address as the card links it; None: no picture.
+        name: its title; None: the last part of `repo_id`.
 
     Raises:
         PublishingError: an evaluation cannot be read or is of another checkpoint.
     """
     settings = settings or CardSettings()
-    run, name = Run(Path(folder)), repo_id.rstrip("/").rpartition("/")[2]
+    run, name = Run(Path(folder)), name or Path(repo_id).name
     results = [read_evaluation(evaluation) for evaluation in settings.evaluations]
     for result, where in zip(results, settings.evaluations, strict=True):
         check_same_model(result, run, repo_id, where)
@@ -82,7 +85,6 @@ def model_card(
         tags=[TASK, "image-classification", "sat" if is_sat else "baseline"],
         base_model=base_model,
         datasets=[dataset] if dataset else None,
-        metrics=sorted({key for _, key, _ in known_metrics(results)}) or None,
         model_name=name,
         eval_results=_eval_results(results) or None,
     )
@@ -137,8 +139,13 @@ def card_files(
     return files if picture is None else files | {PICTURE_FILE: small_picture(picture)}
 
 
-def save_card(file: str | Path, folder: str | Path, repo_id: str, settings: CardSettings | None = None) -> None:
+def save_card(
+    file: str | Path, folder: str | Path, repo_id: str | None = None, settings: CardSettings | None = None
+) -> None:
     """Writes a checkpoint's card to a file, and its picture beside it unless it is there already.
+
+    Args:
+        repo_id: what users load it by; None: the folder, and what is not `README.md` gives the card its title.
 
     Raises:
         PublishingError: see `model_card`; or the file was written by hand.
@@ -153,7 +160,9 @@ def save_card(file: str | Path, folder: str | Path, repo_id: str, settings: Card
     elif picture is not None:
         name = PICTURE_FILE if file.name == CARD_FILE else file.with_suffix(".jpg").name
         file.with_name(name).write_bytes(small_picture(picture))
-    file.write_text(model_card(folder, repo_id, None, settings, name), encoding="utf-8")
+    title = file.stem if repo_id is None and file.name != CARD_FILE else None
+    text = model_card(folder, repo_id or str(folder), None, settings, name, title)
+    file.write_text(text, encoding="utf-8")
 
 
 def find_picture(folder: Path, settings: CardSettings) -> Path | None:
@@ -200,7 +209,9 @@ def _eval_results(results: Sequence[dict[str, Any]]) -> list[EvalResult]:
             metric_name=METRIC_NAMES[key],
             metric_value=round(value, 4),
             metric_config=result["protocol"],
-            metric_args={"threshold": result.get("threshold"), "threshold_source": result.get("threshold_source")},
+            metric_args={name: result.get(name) for name in ("threshold", "threshold_source")}
+            if key in _AT_THE_THRESHOLD
+            else None,
         )
         for result, key, value in known_metrics(results)
     ]

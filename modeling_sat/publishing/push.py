@@ -1,89 +1,80 @@
-"""A checkpoint to the Hub, all of it in one commit."""
+"""One commit on the Hub that holds a checkpoint: weights, config, image processor, code, pipeline and card."""
 
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HTTPError
-from transformers.utils import logging
 
 from .cards import CardSettings, card_files
-from .checkpoint_files import checkpoint_files
+from .checkpoint_files import WEIGHTS_PATTERNS, checkpoint_files
 from .errors import PublishingError, explain, may_pass
 from .repository import prepare_repository
 
 
-logger = logging.get_logger(__name__)
-
-ATTEMPTS = 4
-FIRST_WAIT = 2.0
-"""Seconds before the second attempt; each wait is twice the one before."""
-KEPT_FILES = (".gitattributes", ".gitignore", "LICENSE")
-"""What a checkpoint's files do not replace."""
-
-Answer = TypeVar("Answer")
+ATTEMPTS = 3
+"""Each of which huggingface_hub itself repeats several times where the network fails."""
+PAUSE = 5.0
+"""Seconds before the second attempt; twice as many before the third."""
 
 
-def push_checkpoint(
+def publish_checkpoint(
     folder: str | Path,
     repo_id: str,
+    *,
     private: bool | None = None,
     revision: str | None = None,
-    commit_message: str = "SAT checkpoint",
+    commit_message: str = "Publish a SAT checkpoint",
     card: CardSettings | None = None,
     token: str | None = None,
     replace: bool = False,
 ) -> str:
-    """Publishes model, image processor with its threshold, the code that loads them, and the card, in one commit.
+    """Publishes a checkpoint folder and its model card in one commit; what is not of a checkpoint stays at home.
 
-    Nothing else of the folder is sent. A connection that is lost is tried again; until the commit, which is the last
-    step, nothing of the checkpoint can be seen. What an earlier commit has and this checkpoint has not is removed.
+    Weights of an earlier version that are not replaced are deleted in the same commit. The folder is not changed.
 
     Args:
-        folder: as `scripts/train.py` or `scripts/convert_checkpoint.py` wrote it.
+        folder: as `scripts/train.py` or `save_pretrained` wrote it.
         repo_id, private, revision, token, replace: see `prepare_repository`.
-        commit_message: of the commit.
         card: what the card says besides what the folder says.
 
     Returns:
-        the address of the commit.
+        the address of the checkpoint on the Hub.
 
     Raises:
-        PublishingError: the folder is no whole checkpoint, its card cannot be made, the Hub refuses, or the network is
-            gone; nothing has been published then.
+        PublishingError: the folder is no SAT checkpoint, the Hub refuses, or the network fails for good. The repository
+            then holds what it held before.
     """
-    files: dict[str, str | bytes] = {path.name: str(path) for path in checkpoint_files(folder)}
-    repo_id = _patiently(
-        lambda: prepare_repository(repo_id, private=private, revision=revision, token=token, replace=replace)
-    )
-    files |= card_files(folder, repo_id, revision, card)
+    folder = Path(folder)
+    files = {file.name: file for file in checkpoint_files(folder)}
+    card_files(folder, repo_id, revision, card)  # what is wrong with the card shows before a repository is made
+    repo_id = prepare_repository(repo_id, private=private, revision=revision, token=token, replace=replace)
+    content: dict[str, Path | bytes] = {**files, **card_files(folder, repo_id, revision, card)}
     api = HfApi(token=token)
-    try:
-        return _patiently(lambda: _commit(api, repo_id, files, revision, commit_message))
-    except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise PublishingError(f"Nothing was published as {repo_id}: {explain(error)}") from error
-
-
-def _commit(api: HfApi, repo_id: str, files: dict[str, str | bytes], revision: str | None, commit_message: str) -> str:
-    there: Sequence[str] = api.list_repo_files(repo_id, revision=revision)
-    operations = [CommitOperationAdd(name, content) for name, content in files.items()]
-    operations += [CommitOperationDelete(name) for name in there if name not in files and name not in KEPT_FILES]
-    commit = api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
-    return commit.commit_url
-
-
-def _patiently(ask: Callable[[], Answer]) -> Answer:
-    """Asks again, after a growing wait, where the network failed or the Hub was overloaded."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return ask()
-        except Exception as error:
-            cause = error.__cause__ if isinstance(error, PublishingError) and error.__cause__ else error
-            if attempt == ATTEMPTS or not may_pass(cause):
-                raise
-            wait = FIRST_WAIT * 2 ** (attempt - 1)
-            logger.warning(f"{explain(cause)} Trying again in {wait:g} seconds ({attempt} of {ATTEMPTS} attempts).")
-            time.sleep(wait)
-    raise AssertionError("an attempt returns or raises")
+            _commit(api, repo_id, revision, content, commit_message)
+            break
+        except (HTTPError, OSError, ValueError, RuntimeError) as error:
+            if not may_pass(error) or attempt == ATTEMPTS:
+                tried = f" It was tried {attempt} times." if attempt > 1 else ""
+                raise PublishingError(
+                    f"{folder} is not published as {repo_id}: {explain(error)}{tried} Nothing of it can be seen there; "
+                    "the same command tries again."
+                ) from error
+            warnings.warn(f"{repo_id}: {explain(error)} Trying again.", stacklevel=2)
+            time.sleep(PAUSE * attempt)
+    return f"{api.endpoint}/{repo_id}" + (f"/tree/{revision}" if revision else "")
+
+
+def _commit(
+    api: HfApi, repo_id: str, revision: str | None, content: dict[str, Path | bytes], commit_message: str
+) -> None:
+    """Not by `upload_folder`, which may make several commits, and a reader may come between them."""
+    there = api.list_repo_files(repo_id, revision=revision)
+    stale = [name for name in there if name not in content and any(fnmatch(name, p) for p in WEIGHTS_PATTERNS)]
+    additions = [CommitOperationAdd(name, file) for name, file in content.items()]
+    deletions = [CommitOperationDelete(name, is_folder=False) for name in stale]
+    api.create_commit(repo_id, [*additions, *deletions], commit_message=commit_message, revision=revision)

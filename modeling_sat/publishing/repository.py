@@ -1,6 +1,8 @@
 """The place on the Hub: found or made, and seen to be ours, before anything is sent there."""
 
-from huggingface_hub import HfApi, ModelInfo
+from typing import Literal
+
+from huggingface_hub import DatasetInfo, HfApi, ModelInfo
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
@@ -14,15 +16,17 @@ _OF_ANY_REPOSITORY = (".gitattributes", ".gitignore", "README.md", "LICENSE")
 def prepare_repository(
     repo_id: str,
     *,
+    repo_type: Literal["model", "dataset"] = "model",
     private: bool | None = None,
     revision: str | None = None,
     token: str | None = None,
     replace: bool = False,
 ) -> str:
-    """Makes sure that a SAT checkpoint can be published as `repo_id`, and makes repository and branch if they are new.
+    """Makes sure that something can be published as `repo_id`, and makes repository and branch if they are new.
 
     Args:
         repo_id: `name`, which is then the token's owner's, or `owner/name`.
+        repo_type: a model may not be written over one that is no SAT, nor share its name with a dataset or Space.
         private: whether a new repository is private; None: as the owner's settings say.
         revision: a branch, made from main if there is none of that name.
         token: instead of the one that `hf auth login` or HF_TOKEN gives.
@@ -47,22 +51,22 @@ def prepare_repository(
         if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
             raise PublishingError(f"The token of {user['name']} may only read; publishing needs one that may write.")
         repo_id = repo_id if "/" in repo_id else f"{user['name']}/{repo_id}"
-        existing = _model_info(api, repo_id)
+        existing = _repo_info(api, repo_id, repo_type)
         if existing is None:
-            if not replace:
+            if repo_type == "model" and not replace:
                 _check_other_kinds(api, repo_id)
-            api.create_repo(repo_id, private=private)
+            api.create_repo(repo_id, repo_type=repo_type, private=private)
         else:
-            api.auth_check(repo_id, write=True)
+            api.auth_check(repo_id, repo_type=repo_type, write=True)
             if private and not existing.private:
                 raise PublishingError(
                     f"{repo_id} exists and is public, and what is published there would be public too. Make it private "
                     "in its settings, or choose another name."
                 )
-            if not replace:
-                _check_same_kind(_model_info(api, repo_id, revision) or existing)
+            if repo_type == "model" and not replace:
+                _check_same_kind(_repo_info(api, repo_id, repo_type, revision) or existing)
         if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
+            api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
     except PublishingError:
         raise
     except (HTTPError, OSError, ValueError) as error:
@@ -70,9 +74,11 @@ def prepare_repository(
     return repo_id
 
 
-def _model_info(api: HfApi, repo_id: str, revision: str | None = None) -> ModelInfo | None:
+def _repo_info(
+    api: HfApi, repo_id: str, repo_type: str, revision: str | None = None
+) -> ModelInfo | DatasetInfo | None:
     try:
-        return api.model_info(repo_id, revision=revision)
+        return api.repo_info(repo_id, repo_type=repo_type, revision=revision)
     except (RepositoryNotFoundError, RevisionNotFoundError):
         return None
 

@@ -153,6 +153,9 @@ class SATTrainingArguments(TrainingArguments):
             "gt_known_loc, rather than with the last; default: whether that metric is named."
         },
     )
+    hub_strategy: str = field(
+        default="end", metadata={"help": "With push_to_hub: end, one commit that holds the trained model whole."}
+    )
     protocol: Literal["sat", "wsolevaluation"] = field(default="sat", metadata={"help": "Evaluation protocol."})
     view: Literal["crop", "whole"] | None = field(
         default=None, metadata={"help": "What evaluation shows of an image; default: the protocol's own."}
@@ -168,6 +171,11 @@ class SATTrainingArguments(TrainingArguments):
             raise ConfigurationError(
                 f"label_smoothing_factor is {self.label_smoothing_factor:g}; the model computes its own losses, without "
                 "smoothing. Leave it at 0."
+            )
+        if self.push_to_hub and getattr(self.hub_strategy, "value", self.hub_strategy) != "end":
+            raise ConfigurationError(
+                f"hub_strategy is {self.hub_strategy}; a checkpoint is published when training has ended, in one commit. "
+                "Leave it at end; scripts/push_to_hub.py publishes an earlier one."
             )
         if self.use_cpu is None:
             self.use_cpu = not torch.accelerator.is_available()

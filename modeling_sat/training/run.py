@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset, DatasetDict, IterableDataset
@@ -13,6 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch.utils.data import default_collate
 from transformers import PreTrainedModel, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..baselines import METHODS
@@ -26,8 +28,10 @@ from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, Loc
 from ..image_processing_sat import SATImageProcessor
 from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.threads import use_idle_cores
-from ..publishing import save_card
+from ..publishing import PublishingError, save_card
 from ..publishing.cards import CARD_FILE
+from ..publishing.checkpoint_files import read_json
+from ..publishing.machine import describe_hardware, software_versions
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .checkpoints import (
     TrainingStopped,
@@ -39,7 +43,6 @@ from .checkpoints import (
     write_run,
 )
 from .freezing import freeze
-from .publication import announce, describe_session, publish, read_session
 from .trainer import SATTrainer
 
 
@@ -58,7 +61,6 @@ def train(
     use_idle_cores()
     use_one_gpu(arguments)
     set_seed(arguments.seed)
-    repo_id = announce(arguments) if arguments.push_to_hub else None
     with arguments.main_process_first(desc="reading the dataset"):
         splits = load_splits(data_arguments, arguments)
     is_stream = isinstance(splits["train"], IterableDataset)
@@ -79,8 +81,7 @@ def train(
     if arguments.process_index == 0:
         if arguments.freeze != "none":
             print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
-        record |= {"frozen_rate": rate, "session": read_session(checkpoint)}
-        write_run(arguments.output_dir, record)
+        write_run(arguments.output_dir, {**record, "frozen_rate": rate})
     image_size = pair(model.config.image_size)
     processor = build_processor(model_arguments.model, image_size)
     resize = image_size if data_arguments.resize_size is None else (data_arguments.resize_size,) * 2
@@ -102,12 +103,55 @@ def train(
         trainer.save_model()
         trainer.save_state()
         if trainer.is_world_process_zero():
-            session = describe_session(trainer, model_arguments, data_arguments, checkpoint)
-            write_run(arguments.output_dir, record | ({"session": session} if session else {}))
-            save_card(Path(arguments.output_dir, CARD_FILE), arguments.output_dir, repo_id or arguments.output_dir)
-    if repo_id is not None and trainer.is_world_process_zero():
-        publish(arguments, repo_id)
+            session = session_record(trainer, model_arguments, data_arguments, checkpoint)
+            write_run(arguments.output_dir, {**record, "frozen_rate": rate, "session": session})
+            write_card(arguments.output_dir, trainer.hub_model_id)
+    if arguments.push_to_hub:
+        publish(trainer)
     return trainer
+
+
+def session_record(
+    trainer: SATTrainer, model_arguments: ModelArguments, data_arguments: DataArguments, checkpoint: Path | None
+) -> dict[str, Any]:
+    """How long training took since it was last started, and on what; which of its names are the Hub's."""
+    from_step = 0 if checkpoint is None else read_json(checkpoint / TRAINER_STATE_NAME)["global_step"]
+    seconds = next(
+        (entry["train_runtime"] for entry in reversed(trainer.state.log_history) if "train_runtime" in entry), None
+    )
+    names = {"dataset": data_arguments.dataset, "base_model": model_arguments.model}
+    return {
+        "from_step": from_step,
+        "seconds": seconds if trainer.state.global_step > from_step else None,
+        "hardware": describe_hardware(trainer.args.world_size, trainer.args.device),
+        "versions": software_versions(),
+        "hub": {use: name for use, name in names.items() if name and "/" in name and not Path(name).exists()},
+    }
+
+
+def write_card(output_dir: str, hub_model_id: str | None) -> None:
+    """The run's model card, unless there is one that someone wrote by hand."""
+    try:
+        save_card(Path(output_dir, CARD_FILE), output_dir, hub_model_id)
+    except PublishingError as error:
+        warnings.warn(str(error), stacklevel=2)
+
+
+def publish(trainer: SATTrainer) -> None:
+    """
+    Raises:
+        PublishingError: with the command that publishes what was trained.
+    """
+    try:
+        address = trainer.push_to_hub()
+    except PublishingError as error:
+        folder = trainer.args.output_dir
+        raise PublishingError(
+            f"{error} The trained model is whole in {folder}: python scripts/push_to_hub.py --model {folder} --repo_id "
+            f"{trainer.hub_model_id}"
+        ) from error
+    if trainer.is_world_process_zero():
+        print(f"Published: {address}")
 
 
 def use_one_gpu(arguments: SATTrainingArguments) -> None:

@@ -15,12 +15,13 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from ..configuration_sat import pair
+from ..configuration_sat import SATConfig, pair
 from ..data.views import PixelScaling, TrainingImages
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from ..inference.sheets import draw_predictions
 from ..modeling_sat import share_of_batch, sum_over_processes
+from ..publishing import prepare_repository, publish_checkpoint
 from .arguments import ConfigurationError, SATTrainingArguments
 from .batches import TrainingBatches
 from .checkpoints import TrainingStopped, explain_failed_writing, partial_folder
@@ -61,6 +62,8 @@ class SATTrainer(Trainer):
     - A loss that is not finite ends the training before it reaches a checkpoint.
     - A checkpoint is written beside its place and then renamed, so that one that is there is whole.
     - A tracker that fails is left out with a warning.
+    - With `args.push_to_hub`, the token and the name are checked before the first step; `push_to_hub` publishes the saved
+      folder in one commit, without what only training needs.
     - With `args.ema_decay`, what is evaluated, chosen as best and left at the end is the weights' moving average;
       checkpoints hold both.
     """
@@ -204,9 +207,39 @@ class SATTrainer(Trainer):
                 f"({self.args.learning_rate:g}), set max_grad_norm, or train in float32 or bf16."
             )
 
-    def save_model(self, *args, **kwargs):
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        args = self.args
+        if not self.is_world_process_zero():
+            return
+        if self.model.config.model_type != SATConfig.model_type:
+            raise ConfigurationError(
+                f"A {type(self.model).__name__} has no code of its own in its folder by which users of the Hub could "
+                "load it; leave push_to_hub out."
+            )
+        self.hub_model_id = prepare_repository(
+            args.hub_model_id or Path(args.output_dir).absolute().name,
+            private=args.hub_private_repo if private is None else private,
+            revision=args.hub_revision,
+            token=token or args.hub_token,
+        )
+        self.push_in_progress = None
+
+    def push_to_hub(self, commit_message: str | None = "End of training", *args, **kwargs) -> str | None:
+        """Publishes `args.output_dir` as it is saved, in one commit; every process may call. Gives the address.
+
+        Raises:
+            PublishingError: the Hub refuses, or the network fails for good.
+        """
+        if not self.is_world_process_zero():
+            return None
+        return publish_checkpoint(
+            self.args.output_dir, self.hub_model_id, private=self.args.hub_private_repo, token=self.args.hub_token,
+            revision=self.args.hub_revision, commit_message=commit_message,
+        )  # fmt: skip
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         self._check_finite()
-        super().save_model(*args, **kwargs)
+        super().save_model(output_dir, _internal_call=True)  # publishes nothing: the folder is not whole yet
 
     def _get_output_dir(self, trial) -> str:
         return str(partial_folder(self.args.output_dir)) if self._saves else super()._get_output_dir(trial)

@@ -1,6 +1,6 @@
-"""A Hub on loopback: the HTTP endpoints that huggingface_hub's client uses to create, fill, list and download repositories.
+"""A Hub on loopback, in memory: the endpoints that huggingface_hub's client calls to publish and to load.
 
-Private repositories need the token of their owner; anyone else is told what the Hub tells, that there is none.
+`with HubServer() as hub:` serves at `hub.endpoint` until the end of the block.
 """
 
 import base64
@@ -8,322 +8,386 @@ import hashlib
 import json
 import re
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
 
-LARGE = (".safetensors", ".onnx", ".bin", ".parquet", ".pt")
-"""Suffixes of files that the Hub keeps by git LFS."""
+
+KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
+LFS_SUFFIXES = (".safetensors", ".parquet", ".jpg", ".png")
+EMPTY = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
+NOT_PUBLISHED = (
+    "optimizer.pt", "training_args.bin", "run.json", "trainer_state.json", "notes.py", "checkpoint-2/optimizer.pt",
+    "runs/events.out",
+)  # fmt: skip
+"""What lies in the tests' checkpoint folder besides the checkpoint."""
 
 
 @dataclass
 class Commit:
-    sha: str
-    title: str
+    """Of one branch: what it says, and path → content after it."""
+
+    oid: str
+    message: str
     files: dict[str, bytes]
 
 
 @dataclass
 class Repository:
-    kind: str
-    name: str
-    private: bool
+    owner: str
+    private: bool = False
     branches: dict[str, list[Commit]] = field(default_factory=dict)
 
-    def find(self, revision: str) -> Commit | None:
+    def add(self, branch: str, message: str, files: dict[str, bytes]) -> Commit:
+        history = self.branches.setdefault(branch, [])
+        oid = hashlib.sha1(f"{id(self)} {branch} {len(history)} {message}".encode()).hexdigest()
+        history.append(Commit(oid, message, files))
+        return history[-1]
+
+    def at(self, revision: str) -> Commit | None:
         if revision in self.branches:
             return self.branches[revision][-1]
-        commits = (commit for history in self.branches.values() for commit in history)
-        return next((commit for commit in commits if commit.sha == revision), None)
-
-    def commit(self, branch: str, title: str, files: dict[str, bytes]) -> Commit:
-        history = self.branches.setdefault(branch, [])
-        sha = hashlib.sha1(f"{self.kind} {self.name} {branch} {len(history)} {title}".encode()).hexdigest()
-        history.append(Commit(sha, title, files))
-        return history[-1]
+        return next((c for history in self.branches.values() for c in history if c.oid == revision), None)
 
 
 class HubServer:
-    """Repositories by `kind/owner/name`, and what is to go wrong.
+    """Users by their tokens, repositories by kind and id, and the ways it is told to fail.
 
-    Attributes:
-        tokens: who each token is of.
-        repositories: the public and private ones.
-        dropped_uploads: how many uploads of large files, from now on, lose their connection in the middle.
-        read_only: whether all tokens may only read.
-        requests: (method, path) of all that came.
+    Args:
+        users: token → name; `roles` says of some that they may only "read".
     """
 
-    def __init__(self, tokens: dict[str, str]):
-        self.tokens = tokens
-        self.reset()
-        self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def reset(self) -> None:
-        self.repositories: dict[str, Repository] = {}
-        self.large: dict[str, bytes] = {}
-        self.dropped_uploads = 0
-        self.read_only = False
+    def __init__(self, users: dict[str, str] | None = None):
+        self.users = users or {"hf_write": "someone", "hf_read": "someone", "hf_other": "another"}
+        self.roles = {"hf_read": "read"}
+        self.repositories: dict[tuple[str, str], Repository] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.uploads_to_drop = 0
+        self.commits_to_drop = 0
+        self.status_of: dict[str, int] = {}
+        """The end of a path → the status that it answers with."""
         self.requests: list[tuple[str, str]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.storage = f"http://localhost:{self._server.server_port}"
+        """Of large files: to the client another host, which must not see the token."""
 
-    def create(self, kind: str, name: str, private: bool = False) -> Repository:
-        repository = Repository(kind, name, private)
-        repository.commit("main", "initial commit", {".gitattributes": b"*.safetensors filter=lfs\n"})
-        self.repositories[f"{kind}s/{name}"] = repository
+    def __enter__(self) -> "HubServer":
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def add(self, repo_id: str, files: dict[str, bytes] | None = None, *, kind: str = "model", private: bool = False):
+        """A repository that is there already."""
+        repository = Repository(repo_id.partition("/")[0], private)
+        repository.add("main", "initial commit", EMPTY | (files or {}))
+        self.repositories[kind, repo_id] = repository
         return repository
 
-    def model(self, name: str) -> Repository:
-        return self.repositories[f"models/{name}"]
+    def files(self, repo_id: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
+        return self.repositories[kind, repo_id].at(revision).files
 
-    def files(self, name: str, revision: str = "main") -> dict[str, bytes]:
-        return self.model(name).find(revision).files
-
-    @contextmanager
-    def running(self):
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
+    def messages(self, repo_id: str, revision: str = "main", kind: str = "model") -> list[str]:
+        return [commit.message for commit in self.repositories[kind, repo_id].branches[revision]]
 
 
-class _Refusal(Exception):
-    def __init__(self, status: int, message: str, code: str = ""):
-        self.status, self.message, self.code = status, message, code
+class _Refused(Exception):
+    def __init__(self, status: int, message: str, code: str = "", commit: str | None = None):
+        super().__init__(message)
+        self.status, self.code, self.commit = status, code, commit
 
 
 class _Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *arguments) -> None:
+    def log_message(self, *args) -> None:
         pass
 
     def do_GET(self) -> None:
-        self._answer()
+        self._serve()
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
-    def _answer(self) -> None:
-        parts = urlsplit(self.path)
-        self.query = parse_qs(parts.query)
-        path = unquote(parts.path)
-        with self.hub.lock:
-            self.hub.requests.append((self.command, path))
-            if self.command == "PUT" and path.startswith("/lfs/") and self.hub.dropped_uploads > 0:
-                self.hub.dropped_uploads -= 1
-                self.rfile.read(min(1000, int(self.headers["Content-Length"])))
-                self.close_connection = True
-                return
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def _serve(self) -> None:
+        address = urlsplit(self.path)
+        self.query = parse_qs(address.query)
+        path = unquote(address.path)
+        self.hub.requests.append((self.command, path))
         try:
-            for pattern, methods, action in _ROUTES:
-                found = re.fullmatch(pattern, path)
-                if found and self.command in methods:
-                    with self.hub.lock:
-                        action(self, **found.groupdict())
-                    return
-            raise _Refusal(404, f"No {self.command} {path}")
-        except _Refusal as refusal:
-            self._send({"error": refusal.message}, refusal.status, {
-                "X-Error-Message": refusal.message, **({"X-Error-Code": refusal.code} if refusal.code else {})
-            })  # fmt: skip
+            if self.command == "PUT" and self.hub.uploads_to_drop > 0:
+                self.hub.uploads_to_drop -= 1
+                self.rfile.read(min(100, int(self.headers.get("Content-Length") or 0)))
+                raise ConnectionAbortedError
+            self.body = self._read_body()
+            for end, status in self.hub.status_of.items():
+                if path.endswith(end):
+                    raise _Refused(status, "told to fail")
+            for methods, pattern, answer in _ROUTES:
+                match = re.fullmatch(pattern, path)
+                if match and self.command in methods:
+                    return answer(self, **match.groupdict())
+            raise _Refused(404, f"no endpoint {self.command} {path}")
+        except _Refused as refused:
+            headers = {"X-Error-Message": str(refused)}
+            headers |= {"X-Error-Code": refused.code} if refused.code else {}
+            headers |= {"X-Repo-Commit": refused.commit} if refused.commit else {}
+            self._send(refused.status, {"error": str(refused)}, headers)
+        except ConnectionError:
+            self.close_connection = True
 
-    def _send(self, content, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _send(self, status: int, content, headers: dict[str, str] | None = None) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))} | (headers or {})
         self.send_response(status)
-        kind = "application/octet-stream" if isinstance(content, bytes) else "application/json"
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _user(self) -> str | None:
-        given = self.headers.get("Authorization", "")
-        if not given:
-            return None
-        token = given.removeprefix("Bearer ")
-        if token not in self.hub.tokens:
-            raise _Refusal(401, "Invalid credentials in Authorization header")
-        return self.hub.tokens[token]
+    # Who asks, and for what
 
-    def _repository(self, kind: str, name: str, to_write: bool = False) -> Repository:
-        user = self._user()
-        repository = self.hub.repositories.get(f"{kind}/{name}")
-        owner = name.split("/")[0]
-        if repository is None or (repository.private and user != owner):
-            raise _Refusal(404 if user else 401, "Repository not found", "RepoNotFound")
-        if to_write:
-            self._may_write(user, owner)
+    def _user(self, required: bool = True) -> str | None:
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token and token not in self.hub.users:
+            raise _Refused(401, "Invalid credentials in Authorization header")
+        if required and not token:
+            raise _Refused(401, "Invalid username or password.")
+        return self.hub.users.get(token)
+
+    def _repository(self, kind: str, repo_id: str, write: bool = False) -> Repository:
+        user = self._user(required=write)
+        repository = self.hub.repositories.get((KINDS[kind], repo_id))
+        if repository is None or (repository.private and user != repository.owner):
+            raise _Refused(404 if user else 401, "Repository not found", "RepoNotFound")
+        if write and not (user == repository.owner and self._role() == "write"):
+            raise _Refused(403, "You don't have the rights to write here.")
         return repository
 
-    def _may_write(self, user: str | None, owner: str) -> None:
-        if user is None:
-            raise _Refusal(401, "Invalid username or password.")
-        if user != owner or self.hub.read_only:
-            raise _Refusal(403, f"You don't have the rights to create or change a repository of {owner}")
+    def _role(self) -> str:
+        return self.hub.roles.get(self.headers["Authorization"].removeprefix("Bearer "), "write")
 
-    def _commit(self, repository: Repository, revision: str) -> Commit:
-        commit = repository.find(revision)
+    def _commit_at(self, kind: str, repo_id: str, revision: str) -> Commit:
+        commit = self._repository(kind, repo_id).at(revision)
         if commit is None:
-            raise _Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            raise _Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return commit
 
+    # Endpoints
+
     def whoami(self) -> None:
-        user = self._user()
-        if user is None:
-            raise _Refusal(401, "Invalid username or password.")
-        role = "read" if self.hub.read_only else "write"
-        self._send({"type": "user", "name": user, "orgs": [], "auth": {"accessToken": {"role": role}}})
+        access = {"accessToken": {"displayName": "test", "role": "write"}}
+        name = self._user()
+        access["accessToken"]["role"] = self._role()
+        self._send(200, {"type": "user", "name": name, "orgs": [], "auth": {"type": "access_token", **access}})
 
     def create(self) -> None:
-        asked, user = json.loads(self.body), self._user()
-        owner = asked.get("organization") or user
-        self._may_write(user, owner)
-        name, kind = f"{owner}/{asked['name']}", asked.get("type", "model")
-        if f"{kind}s/{name}" in self.hub.repositories:
-            raise _Refusal(409, "You already created this repository")
-        self.hub.create(kind, name, asked.get("private") or asked.get("visibility") == "private")
-        prefix = "" if kind == "model" else f"{kind}s/"
-        self._send({"url": f"{self.hub.url}/{prefix}{name}", "name": name})
+        user, request = self._user(), json.loads(self.body)
+        owner, kind = request.get("organization") or user, request.get("type") or "model"
+        if owner != user or self._role() != "write":
+            raise _Refused(403, f"You don't have the rights to create a {kind} under the namespace {owner}")
+        repo_id = f"{owner}/{request['name']}"
+        address = f"{self.hub.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo_id}"
+        if (kind, repo_id) in self.hub.repositories:
+            return self._send(409, {"error": f"You already created this {kind} repo", "url": address})
+        self.hub.add(
+            repo_id, kind=kind, private=request.get("visibility") == "private" or bool(request.get("private"))
+        )
+        self._send(200, {"url": address, "name": repo_id, "id": repo_id})
 
-    def check_card(self) -> None:
-        self._send({"errors": [], "warnings": []})
+    def validate_yaml(self) -> None:
+        metadata = json.loads(self.body)["content"].split("---")[1]
+        try:
+            found = yaml.safe_load(metadata)
+            wrong = [] if isinstance(found.get("license", ""), str) else ["license must be a string"]
+        except (yaml.YAMLError, AttributeError) as error:
+            wrong = [str(error)]
+        answer = {"errors": [{"message": message} for message in wrong], "warnings": []}
+        self._send(400 if wrong else 200, answer)
 
-    def announce(self, kind: str, name: str, revision: str) -> None:
-        self._commit(self._repository(kind, name, to_write=True), revision)
-        files = [
-            {"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-             "shouldIgnore": False, "oid": None}
+    def auth_check(self, kind: str, repo_id: str, write: str | None) -> None:
+        self._repository(kind, repo_id, write=write is not None)
+        self._send(200, {})
+
+    def info(self, kind: str, repo_id: str, revision: str | None = None) -> None:
+        commit, repository = self._commit_at(kind, repo_id, revision or "main"), self._repository(kind, repo_id)
+        config = json.loads(commit.files.get("config.json", b"{}"))
+        metadata = commit.files.get("README.md", b"").decode().split("---")
+        card = yaml.safe_load(metadata[1]) if len(metadata) > 2 else {}
+        config = {name: config[name] for name in ("architectures", "model_type") if name in config}
+        self._send(200, {
+            "_id": commit.oid[:24], "id": repo_id, "modelId": repo_id, "author": repository.owner, "sha": commit.oid,
+            "private": repository.private, "gated": False, "disabled": False, "downloads": 0, "likes": 0, "tags": [],
+            "lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z", "config": config,
+            "cardData": card or {}, "siblings": [{"rfilename": name} for name in sorted(commit.files)],
+        })  # fmt: skip
+
+    def refs(self, kind: str, repo_id: str) -> None:
+        branches = [
+            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": history[-1].oid}
+            for name, history in self._repository(kind, repo_id).branches.items()
+        ]
+        self._send(200, {"branches": branches, "converts": [], "tags": []})
+
+    def branch(self, kind: str, repo_id: str, name: str) -> None:
+        repository = self._repository(kind, repo_id, write=True)
+        if name in repository.branches:
+            raise _Refused(409, f"Reference already exists: refs/heads/{name}")
+        repository.add(name, "initial commit", dict(repository.at("main").files))
+        self._send(200, {})
+
+    def tree(self, kind: str, repo_id: str, revision: str, path: str | None = None) -> None:
+        files = self._commit_at(kind, repo_id, revision).files
+        entries = _entries(files)
+        if path:
+            if not any(name.startswith(f"{path}/") for name in files):
+                raise _Refused(404, f"{path} does not exist", "EntryNotFound")
+            entries = [entry for entry in entries if entry["path"].startswith(f"{path}/")]
+        if self.query.get("recursive", ["false"])[0].lower() not in ("true", "1"):
+            depth = len(path.split("/")) if path else 0
+            entries = [entry for entry in entries if entry["path"].count("/") == depth]
+        self._send(200, entries)
+
+    def paths_info(self, kind: str, repo_id: str, revision: str) -> None:
+        asked = parse_qs(self.body.decode())["paths"] if self.body[:1] != b"{" else json.loads(self.body)["paths"]
+        entries = {entry["path"]: entry for entry in _entries(self._commit_at(kind, repo_id, revision).files)}
+        self._send(200, [entries[path] for path in asked if path in entries])
+
+    def preupload(self, kind: str, repo_id: str, revision: str) -> None:
+        self._repository(kind, repo_id, write=True)
+        files = self._commit_at(kind, repo_id, revision).files
+        self._send(200, {"files": [
+            {
+                "path": file["path"], "shouldIgnore": False,
+                "uploadMode": "lfs" if file["path"].endswith(LFS_SUFFIXES) else "regular",
+                **({"oid": _oid(file["path"], files[file["path"]])} if file["path"] in files else {}),
+            }
             for file in json.loads(self.body)["files"]
-        ]  # fmt: skip
-        self._send({"files": files})
+        ]})  # fmt: skip
 
-    def plan_uploads(self, prefix: str, name: str) -> None:
-        self._repository(prefix.rstrip("/") or "models", name, to_write=True)
+    def lfs_batch(self, repo_id: str, kind: str | None = None) -> None:
+        self._repository(kind or "models", repo_id, write=True)
         objects = []
-        for item in json.loads(self.body)["objects"]:
-            upload = {"upload": {"href": f"{self.hub.url}/lfs/{item['oid']}"}}
-            objects.append(item if item["oid"] in self.hub.large else {**item, "actions": upload})
-        self._send({"transfer": "basic", "objects": objects})
+        for wanted in json.loads(self.body)["objects"]:
+            upload = {"upload": {"href": f"{self.hub.storage}/_lfs/{wanted['oid']}"}}
+            objects.append(wanted if wanted["oid"] in self.hub.blobs else {**wanted, "actions": upload})
+        self._send(200, {"transfer": "basic", "objects": objects})
 
-    def upload(self, oid: str) -> None:
+    def lfs_upload(self, oid: str) -> None:
         if hashlib.sha256(self.body).hexdigest() != oid:
-            raise _Refusal(400, "The content is not that of its name")
-        self.hub.large[oid] = self.body
-        self._send(b"")
+            raise _Refused(400, "the content has another hash")
+        self.hub.blobs[oid] = self.body
+        self._send(200, {})
 
-    def accept(self, kind: str, name: str, revision: str) -> None:
-        repository = self._repository(kind, name, to_write=True)
-        files, title = dict(self._commit(repository, revision).files), ""
+    def lfs_download(self, oid: str) -> None:
+        if "Authorization" in self.headers:
+            raise _Refused(400, "storage must not see the token")
+        content, headers = self.hub.blobs[oid], {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
+        part = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if part is None:
+            return self._send(200, content, headers)
+        first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
+        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+        self._send(206, content[first : last + 1], headers)
+
+    def commit(self, kind: str, repo_id: str, revision: str) -> None:
+        repository = self._repository(kind, repo_id, write=True)
+        files = dict(self._commit_at(kind, repo_id, revision).files)
+        message = ""
         for line in self.body.splitlines():
             operation = json.loads(line)
             value = operation["value"]
             if operation["key"] == "header":
-                title = value["summary"]
+                message = value["summary"]
             elif operation["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif operation["key"] == "lfsFile":
-                files[value["path"]] = self.hub.large[value["oid"]]
-            elif operation["key"] == "deletedFile":
-                files.pop(value["path"])
-        commit = repository.commit(revision, title, files)
-        self._send({"commitUrl": f"{self.hub.url}/{name}/commit/{commit.sha}", "commitOid": commit.sha})
+                if value["oid"] not in self.hub.blobs:
+                    raise _Refused(400, f"{value['path']} was not uploaded")
+                files[value["path"]] = self.hub.blobs[value["oid"]]
+            elif operation["key"] == "deletedFile" and files.pop(value["path"], None) is None:
+                raise _Refused(404, "A file with this name doesn't exist", "EntryNotFound")
+        if revision not in repository.branches:
+            raise _Refused(400, f"{revision} is no branch")
+        commit = repository.add(revision, message, files)
+        if self.hub.commits_to_drop > 0:
+            self.hub.commits_to_drop -= 1
+            raise ConnectionAbortedError
+        self._send(200, {"commitUrl": f"{self.hub.endpoint}/{repo_id}/commit/{commit.oid}", "commitOid": commit.oid})
 
-    def branch(self, kind: str, name: str, branch: str) -> None:
-        repository = self._repository(kind, name, to_write=True)
-        if branch in repository.branches:
-            raise _Refusal(409, f"Reference already exists: {branch}")
-        repository.branches[branch] = list(repository.branches["main"])
-        self._send({})
-
-    def info(self, kind: str, name: str, revision: str | None = None) -> None:
-        repository = self._repository(kind, name)
-        commit = self._commit(repository, revision or "main")
-        siblings = [{"rfilename": path, "size": len(content)} for path, content in commit.files.items()]
-        config = json.loads(commit.files.get("config.json", b"{}"))
-        self._send({
-            "id": name, "sha": commit.sha, "private": repository.private, "siblings": siblings, "tags": [],
-            "config": {"model_type": config.get("model_type")},
-        })  # fmt: skip
-
-    def check_access(self, kind: str, name: str, to_write: str | None) -> None:
-        self._repository(kind, name, to_write=to_write is not None)
-        self._send({})
-
-    def refs(self, kind: str, name: str) -> None:
-        branches = self._repository(kind, name).branches
-        listed = [
-            {"name": branch, "ref": f"refs/heads/{branch}", "targetCommit": history[-1].sha}
-            for branch, history in branches.items()
-        ]
-        self._send({"branches": listed, "tags": [], "converts": []})
-
-    def tree(self, kind: str, name: str, revision: str, folder: str = "") -> None:
-        files = self._commit(self._repository(kind, name), revision).files
-        start = f"{folder}/" if folder else ""
-        inside = {path: content for path, content in files.items() if path.startswith(start)}
-        if folder and not inside:
-            raise _Refusal(404, f"{folder} does not exist", "EntryNotFound")
-        deep = self.query.get("recursive", ["False"])[0].lower() in ("1", "true")
-        entries = [_entry(path, content) for path, content in inside.items() if deep or "/" not in path[len(start) :]]
-        folders = {
-            path[: len(start)] + path[len(start) :].split("/")[0] for path in inside if "/" in path[len(start) :]
-        }
-        self._send(entries + [{"type": "directory", "path": path, "oid": path, "size": 0} for path in sorted(folders)])
-
-    def paths(self, kind: str, name: str, revision: str) -> None:
-        files = self._commit(self._repository(kind, name), revision).files
-        text = self.body.decode()
-        asked = json.loads(text)["paths"] if text.startswith("{") else parse_qs(text)["paths"]
-        self._send([_entry(path, files[path]) for path in asked if path in files])
-
-    def download(self, prefix: str, name: str, revision: str, path: str) -> None:
-        commit = self._commit(self._repository(prefix.rstrip("/") or "models", name), revision)
+    def resolve(self, repo_id: str, revision: str, path: str, kind: str | None = None) -> None:
+        commit = self._commit_at(kind or "models", repo_id, revision)
         if path not in commit.files:
-            raise _Refusal(404, f"Entry not found: {path}", "EntryNotFound")
-        content, headers = commit.files[path], {"X-Repo-Commit": commit.sha, "Accept-Ranges": "bytes"}
-        etag = hashlib.sha256(content).hexdigest()
-        if path.endswith(LARGE) and self.command == "HEAD":
-            headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        status = 200
-        if asked:
-            start, end = int(asked[1]), int(asked[2] or len(content) - 1)
-            headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
-            content, status = content[start : end + 1], 206
-        self._send(content, status, {"ETag": f'"{etag}"', **headers})
+            raise _Refused(404, "Entry not found", "EntryNotFound", commit.oid)
+        content = commit.files[path]
+        headers = {
+            "X-Repo-Commit": commit.oid, "ETag": f'"{_oid(path, content)}"', "Accept-Ranges": "bytes",
+            "Content-Type": "text/plain", "Last-Modified": formatdate(usegmt=True),
+        }  # fmt: skip
+        if path.endswith(LFS_SUFFIXES):
+            sha = hashlib.sha256(content).hexdigest()
+            self.hub.blobs[sha] = content
+            headers |= {"X-Linked-Size": str(len(content)), "X-Linked-ETag": headers["ETag"]}
+            headers |= {"Location": f"{self.hub.storage}/_lfs/{sha}"}
+            return self._send(302, b"", headers)
+        self._send(200, content, headers)
 
 
-def _entry(path: str, content: bytes) -> dict:
-    entry = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-    if path.endswith(LARGE):
-        entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
-    return entry
+def _oid(path: str, content: bytes) -> str:
+    """git's hash of a small file, sha256 of a large one."""
+    if path.endswith(LFS_SUFFIXES):
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-_API, _REVISION = r"/api/(?P<kind>models|datasets|spaces)/(?P<name>[^/]+/[^/]+)", r"(?P<revision>[^/]+)"
-_REPOSITORY = r"/(?P<prefix>datasets/|spaces/|)(?P<name>[^/]+/[^/]+)"
+def _entries(files: dict[str, bytes]) -> list[dict]:
+    folders = {name.rpartition("/")[0] for name in files if "/" in name}
+    entries = [{"type": "directory", "path": folder, "oid": hashlib.sha1(folder.encode()).hexdigest(), "size": 0}
+               for folder in sorted(folders)]  # fmt: skip
+    for name, content in sorted(files.items()):
+        entry = {"type": "file", "path": name, "size": len(content), "oid": _oid(name, content)}
+        if name.endswith(LFS_SUFFIXES):
+            entry["lfs"] = {"oid": _oid(name, content), "size": len(content), "pointerSize": 130}
+        entries.append(entry)
+    return entries
+
+
+_REPO = r"(?P<repo_id>[^/]+/[^/]+?)"
+_API = rf"/api/(?P<kind>models|datasets|spaces)/{_REPO}"
+_PLAIN = rf"/(?:(?P<kind>datasets|spaces)/)?{_REPO}"
 _ROUTES = [
-    ("/api/whoami-v2", ("GET",), _Handler.whoami),
-    ("/api/repos/create", ("POST",), _Handler.create),
-    ("/api/validate-yaml", ("POST",), _Handler.check_card),
-    (rf"{_API}/preupload/{_REVISION}", ("POST",), _Handler.announce),
-    (rf"{_REPOSITORY}\.git/info/lfs/objects/batch", ("POST",), _Handler.plan_uploads),
-    ("/lfs/(?P<oid>[0-9a-f]+)", ("PUT",), _Handler.upload),
-    (rf"{_API}/commit/{_REVISION}", ("POST",), _Handler.accept),
-    (rf"{_API}/branch/(?P<branch>.+)", ("POST",), _Handler.branch),
-    (rf"{_API}/auth-check(?P<to_write>/write)?", ("GET",), _Handler.check_access),
-    (rf"{_API}/refs", ("GET",), _Handler.refs),
-    (rf"{_API}/tree/{_REVISION}(/(?P<folder>.+))?", ("GET",), _Handler.tree),
-    (rf"{_API}/paths-info/{_REVISION}", ("POST",), _Handler.paths),
-    (rf"{_API}(/revision/{_REVISION})?", ("GET",), _Handler.info),
-    (rf"{_REPOSITORY}/resolve/{_REVISION}/(?P<path>.+)", ("GET", "HEAD"), _Handler.download),
+    (("GET",), "/api/whoami-v2", _Handler.whoami),
+    (("POST",), "/api/repos/create", _Handler.create),
+    (("POST",), "/api/validate-yaml", _Handler.validate_yaml),
+    (("GET",), rf"{_API}/auth-check(?P<write>/write)?", _Handler.auth_check),
+    (("GET",), rf"{_API}/refs", _Handler.refs),
+    (("POST",), rf"{_API}/branch/(?P<name>.+)", _Handler.branch),
+    (("GET",), rf"{_API}/revision/(?P<revision>.+)", _Handler.info),
+    (("GET",), rf"{_API}/tree/(?P<revision>[^/]+)(?:/(?P<path>.+))?", _Handler.tree),
+    (("POST",), rf"{_API}/paths-info/(?P<revision>[^/]+)", _Handler.paths_info),
+    (("POST",), rf"{_API}/preupload/(?P<revision>.+)", _Handler.preupload),
+    (("POST",), rf"{_API}/commit/(?P<revision>.+)", _Handler.commit),
+    (("GET",), _API, _Handler.info),
+    (("PUT",), "/_lfs/(?P<oid>[0-9a-f]{64})", _Handler.lfs_upload),
+    (("GET", "HEAD"), "/_lfs/(?P<oid>[0-9a-f]{64})", _Handler.lfs_download),
+    (("POST",), rf"{_PLAIN}\.git/info/lfs/objects/batch", _Handler.lfs_batch),
+    (("GET", "HEAD"), rf"{_PLAIN}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
 ]
