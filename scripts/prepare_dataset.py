@@ -7,7 +7,8 @@ import argparse
 import sys
 
 from modeling_sat.data.options import dataset_options
-from modeling_sat.data.preparation import PreparationSettings, prepare_dataset, upload
+from modeling_sat.data.preparation import PreparationSettings, prepare_dataset
+from modeling_sat.publishing.dataset import publish_dataset
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
             f"Written to {settings.output_dir}: {', '.join(f'{name} {len(table):,}' for name, table in tables.items())}"
         )
         if repository:
-            print(f"Uploaded to {upload(settings.output_dir, repository, private)}")
+            print(f"Uploaded to {publish_dataset(settings.output_dir, repository, private)}")
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 

@@ -13,12 +13,9 @@ import datasets
 import numpy as np
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
-from huggingface_hub import DatasetCard, DatasetCardData, HfApi
-from huggingface_hub.errors import HTTPError
+from huggingface_hub import DatasetCard, DatasetCardData
 from PIL import Image
 
-from ..publishing import PublishingError, prepare_repository
-from ..publishing.errors import explain
 from .checks import OnBadImage, report_problems, scaled_box
 from .examples import DatasetError, Example, png_bytes, to_dataset
 from .loading import load_wsol_dataset
@@ -90,30 +87,6 @@ def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
         leftover.unlink(missing_ok=True)
     card(settings, tables).save(folder / "README.md")
     return tables
-
-
-def upload(folder: str | Path, repository: str, private: bool = False) -> str:
-    """Uploads a prepared folder to the Hub; shards that are there already are not sent again. Gives the address.
-
-    Raises:
-        DatasetError: the Hub refuses it, in a sentence.
-    """
-    api = HfApi()
-    try:
-        repository = prepare_repository(repository, repo_type="dataset", private=private or None)
-        api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            repo_type="dataset",
-            allow_patterns=["data/*.parquet", "README.md"],
-            delete_patterns="data/*.parquet",  # of an earlier preparation, if it had other shards
-            commit_message="Upload a prepared dataset",
-        )
-    except PublishingError as error:
-        raise DatasetError(str(error)) from error
-    except (HTTPError, OSError, ValueError, RuntimeError) as error:
-        raise DatasetError(f"{folder} is not uploaded as {repository}: {explain(error)}") from error
-    return f"{api.endpoint}/datasets/{repository}"
 
 
 def card(settings: PreparationSettings, tables: datasets.DatasetDict) -> DatasetCard:

@@ -13,8 +13,9 @@ from model_mixin import tiny_model
 from PIL import Image
 
 from modeling_sat import SATImageProcessor
-from modeling_sat.data.preparation import PreparationSettings, prepare_dataset, upload
+from modeling_sat.data.preparation import PreparationSettings, prepare_dataset
 from modeling_sat.publishing import publish_checkpoint
+from modeling_sat.publishing.dataset import publish_dataset
 
 
 HERE = Path(__file__).parent
@@ -105,7 +106,7 @@ for script, options in {
 def test_scripts_and_readers_take_ids(hub, tmp_path, image):
     options = {"num_train": 16, "num_validation": 8, "num_test": 8}
     tables = prepare_dataset(PreparationSettings("shapes", str(tmp_path / "shapes"), dataset_options=options))
-    assert upload(tmp_path / "shapes", DATA, private=True) == f"{hub.endpoint}/datasets/{DATA}"
+    assert publish_dataset(tmp_path / "shapes", DATA, private=True) == f"{hub.endpoint}/datasets/{DATA}"
     assert hub.repositories["dataset", DATA].private
     assert len([name for name in hub.files(DATA, kind="dataset") if name.endswith(".parquet")]) == len(tables)
     assert "preparation.json" not in hub.files(DATA, kind="dataset")
