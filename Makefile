@@ -33,8 +33,9 @@ browser:
 		apt-get -qq install -y chromium chromium-driver >/dev/null; } || \
 		echo "No browser could be installed: tests of the demo in Chromium will be skipped."
 
+# On all cores, the tests of one file on one of them, since they share what they make.
 test: install browser
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: install
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow -s

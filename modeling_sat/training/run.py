@@ -78,6 +78,8 @@ def train(
     rate = freeze(model, arguments.freeze)
     record = run_record(model_arguments, data_arguments, arguments, None if is_stream else len(splits["train"]))
     checkpoint = checkpoint_to_resume(arguments, model, record)
+    # Now: when the training has ended, the checkpoint may be gone.
+    from_step = 0 if checkpoint is None else read_json(checkpoint / TRAINER_STATE_NAME)["global_step"]
     if arguments.process_index == 0:
         if arguments.freeze != "none":
             print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
@@ -103,7 +105,7 @@ def train(
         trainer.save_model()
         trainer.save_state()
         if trainer.is_world_process_zero():
-            session = session_record(trainer, model_arguments, data_arguments, checkpoint)
+            session = session_record(trainer, model_arguments, data_arguments, from_step)
             write_run(arguments.output_dir, {**record, "frozen_rate": rate, "session": session})
             write_card(arguments.output_dir, trainer.hub_model_id)
     if arguments.push_to_hub:
@@ -112,10 +114,9 @@ def train(
 
 
 def session_record(
-    trainer: SATTrainer, model_arguments: ModelArguments, data_arguments: DataArguments, checkpoint: Path | None
+    trainer: SATTrainer, model_arguments: ModelArguments, data_arguments: DataArguments, from_step: int
 ) -> dict[str, Any]:
     """How long training took since it was last started, and on what; which of its names are the Hub's."""
-    from_step = 0 if checkpoint is None else read_json(checkpoint / TRAINER_STATE_NAME)["global_step"]
     seconds = next(
         (entry["train_runtime"] for entry in reversed(trainer.state.log_history) if "train_runtime" in entry), None
     )

@@ -38,6 +38,7 @@ def hub(monkeypatch):
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # which keeps its first endpoint
         monkeypatch.setenv("HF_TOKEN", "hf_write")
         yield server
 
