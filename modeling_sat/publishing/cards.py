@@ -14,7 +14,7 @@ from jinja2 import Environment
 from PIL import Image
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from ..configuration_sat import SATConfig
+from ..configuration_sat import SATConfig, pair
 from ..evaluation.report import METRIC_NAMES, METRICS_FILE, PREDICTIONS_FILE
 from .errors import PublishingError
 from .facts import Run, check_same_model, heading, known_metrics, note, read_evaluation, table
@@ -220,9 +220,10 @@ def _eval_results(results: Sequence[dict[str, Any]]) -> list[EvalResult]:
 def _describe_model(config: dict[str, Any]) -> str:
     if "hidden_size" not in config:
         return "a vision transformer"
+    size, patch = ("×".join(map(str, pair(config[name]))) for name in ("image_size", "patch_size"))
     return (
         f"a vision transformer of {config['num_hidden_layers']} layers and {config['hidden_size']} channels that sees "
-        f"images of {config['image_size']} pixels in patches of {config['patch_size']}"
+        f"images of {size} pixels in patches of {patch}"
     )
 
 
