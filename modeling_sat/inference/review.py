@@ -45,6 +45,8 @@ def write_review(
             offset += len(line)
     order = np.argsort(scores, kind="stable")
     pages = [order[start : start + IMAGES_PER_PAGE] for start in range(0, len(order), IMAGES_PER_PAGE)]
+    for earlier in output_dir.glob("review-*.html"):
+        earlier.unlink()
     names = ["review.html" if number == 1 else f"review-{number}.html" for number in range(1, len(pages) + 1)]
     with open(predictions, "rb") as lines:
         for page, page_name in zip(pages, names):

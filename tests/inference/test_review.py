@@ -40,9 +40,18 @@ def test_the_least_confident_come_first(predictions, tmp_path, monkeypatch):
     assert text.count("2 objects") == 1
 
 
-def test_pages_lead_to_each_other(predictions, tmp_path, monkeypatch):
+def test_pages_of_an_earlier_run_go(predictions, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(review, "IMAGES_PER_PAGE", 3)
     pages = write_review(predictions, overlay, Path("."), Path("."))
     assert [len(pictures(page)) for page in pages] == [3, 1]
+    predictions.write_text(predictions.read_text().splitlines(keepends=True)[0])
+    write_review(predictions, overlay, Path("."), Path("."))
+    assert not Path("review-2.html").exists()
+
+
+def test_pages_lead_to_each_other(predictions, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(review, "IMAGES_PER_PAGE", 3)
+    pages = write_review(predictions, overlay, Path("."), Path("."))
     assert 'href="review-2.html"' in pages[0].read_text() and 'href="review.html"' in pages[1].read_text()
