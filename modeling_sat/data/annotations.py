@@ -25,6 +25,8 @@ class Annotation:
         image_name: as the record has it; of VOC, the XML's own name without suffix, since `<filename>` is often stale.
         label: of the image, where the record has one.
         objects: the name, or None, and the box of each object.
+        annotated_size: (width, height) of the image that the boxes were drawn on, where the record says it; (1, 1) of
+            boxes in fractions of their image.
     """
 
     source: str
@@ -32,6 +34,7 @@ class Annotation:
     image_name: str
     label: str | None = None
     objects: list[tuple[str | None, Box]] = field(default_factory=list)
+    annotated_size: tuple[int, int] | None = None
 
 
 def read_annotations(root: Path, file: PurePosixPath) -> Iterator[Annotation | str]:

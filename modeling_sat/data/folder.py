@@ -108,6 +108,7 @@ def read_folder(data_dir: str | Path | None) -> Benchmark:
                 image_id=image.as_posix(),
                 label=labels[name],
                 boxes=_boxes_of(annotations.get(image), name),
+                annotated_size=annotations[image].annotated_size if image in annotations else None,
             )
             for image, name in labelled[split]
         ]
