@@ -7,6 +7,7 @@ import argparse
 import sys
 
 from modeling_sat.conversion import CheckpointError, convert_checkpoint
+from modeling_sat.conversion.pixel_statistics import CHOICES
 
 
 def main() -> None:
@@ -19,6 +20,9 @@ def main() -> None:
     parser.add_argument("--num_labels", type=int, help="classes of the new head; default: the checkpoint's own number")
     parser.add_argument("--classifier", default="patch_tokens", choices=["patch_tokens", "class_token"])
     parser.add_argument("--num_attention_heads", type=int, help="default: hidden size / 64, as in every DeiT")
+    parser.add_argument(
+        "--pixel_statistics", choices=CHOICES, help="default: those it was trained with, as far as they are known"
+    )
     arguments = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     try:
         print(convert_checkpoint(**arguments))

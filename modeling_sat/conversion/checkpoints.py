@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from ..configuration_sat import SATConfig
 from ..image_processing_sat import SATImageProcessor
 from ..modeling_sat import SATForWeaklySupervisedLocalization
+from .pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics, timm_pixel_statistics
 
 
 # timm's names, which the authors' SAT shares (`Model/SAT.py:37-88`), and ours.
@@ -44,7 +45,7 @@ class Conversion:
         new: names of our parameters that the checkpoint does not have; they hold their initial values.
         left_out: names in the checkpoint that have no place in the model.
         threshold: the localization threshold in [0, 1] that the authors' training saved, if any.
-        preprocessing: what the checkpoint's own image processor says of pixel values, e.g. `image_mean`.
+        preprocessing: how pixel values are scaled, e.g. `image_mean`; see `pixel_statistics`.
     """
 
     model: SATForWeaklySupervisedLocalization
@@ -56,6 +57,9 @@ class Conversion:
     def __str__(self) -> str:
         parts = {"New, at their initial values": self.new, "In the checkpoint but left out": self.left_out}
         lines = [f"{title}: {', '.join(names) if names else 'none'}." for title, names in parts.items()]
+        if "image_mean" in self.preprocessing:
+            mean, std = (self.preprocessing[name] for name in ("image_mean", "image_std"))
+            lines.append(f"Pixels are scaled by the mean {mean} and the standard deviation {std}.")
         if self.threshold is not None:
             lines.append(f"Localization threshold of the checkpoint: {self.threshold}.")
         return "\n".join(lines)
@@ -68,7 +72,12 @@ class _Checkpoint:
 
 
 def convert_checkpoint(
-    checkpoint: str, source: str, output_dir: str | None = None, num_labels: int | None = None, **config
+    checkpoint: str,
+    source: str,
+    output_dir: str | None = None,
+    num_labels: int | None = None,
+    pixel_statistics: StatisticsChoice | None = None,
+    **config,
 ) -> Conversion:
     """Converts a checkpoint and, with `output_dir`, saves model, processor and code there.
 
@@ -79,6 +88,7 @@ def convert_checkpoint(
             image classification of transformers).
         output_dir: folder to write, made if missing.
         num_labels: classes of the new head; default: as many as the checkpoint's own head.
+        pixel_statistics: how pixels are scaled, where the checkpoint's files do not tell or tell wrongly; see there.
         config: fields of `SATConfig` that the checkpoint does not tell, e.g. `classifier`, `area_target`,
             `num_attention_heads` (default: hidden_size / 64, as in every DeiT).
 
@@ -89,9 +99,9 @@ def convert_checkpoint(
         raise CheckpointError(f"source is {source!r}; choose 'sat', 'timm' or 'vit'.")
     try:
         if source == "vit":
-            conversion = _convert_transformers(checkpoint, num_labels, config)
+            conversion = _convert_transformers(checkpoint, num_labels, pixel_statistics, config)
         else:
-            conversion = _convert_timm_names(checkpoint, source, num_labels, config)
+            conversion = _convert_timm_names(checkpoint, source, num_labels, pixel_statistics, config)
     except StrictDataclassError as error:
         raise CheckpointError(f"{checkpoint} does not make a SAT model: {error.__cause__ or error}") from error
     if output_dir is not None:
@@ -111,7 +121,9 @@ def _save(conversion: Conversion, output_dir: Path) -> None:
         raise CheckpointError(f"{output_dir} cannot be written: {error}. Choose another folder.") from error
 
 
-def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict) -> Conversion:
+def _convert_transformers(
+    checkpoint: str, num_labels: int | None, choice: StatisticsChoice | None, config: dict
+) -> Conversion:
     if num_labels is not None:
         config = {**config, "num_labels": num_labels}
     try:
@@ -127,20 +139,12 @@ def _convert_transformers(checkpoint: str, num_labels: int | None, config: dict)
     left_out = sorted(loading["unexpected_keys"])
     if "classifier.weight" in new:
         left_out = ["classifier.bias", "classifier.weight", *left_out]
-    return Conversion(model, new, left_out, preprocessing=pixel_statistics(checkpoint))
+    return Conversion(model, new, left_out, preprocessing=pixel_statistics(checkpoint, choice))
 
 
-def pixel_statistics(checkpoint: str) -> dict:
-    """How the image processor of a folder or Hub id scales pixel values; nothing where it has none."""
-    try:
-        settings, _ = SATImageProcessor.get_image_processor_dict(checkpoint)
-    except OSError:
-        return {}
-    names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "resample")
-    return {name: settings[name] for name in names if settings.get(name) is not None}
-
-
-def _convert_timm_names(checkpoint: str, source: str, num_labels: int | None, config: dict) -> Conversion:
+def _convert_timm_names(
+    checkpoint: str, source: str, num_labels: int | None, choice: StatisticsChoice | None, config: dict
+) -> Conversion:
     if source == "sat" and config.get("classifier", "patch_tokens") != "patch_tokens":
         raise CheckpointError(
             "The authors' checkpoints have the paper's head on patch tokens; leave classifier at 'patch_tokens'."
@@ -195,7 +199,11 @@ def _convert_timm_names(checkpoint: str, source: str, num_labels: int | None, co
     elif any(not re.search(r"classifier|spatial_", name) for name in new):
         raise CheckpointError(f"{checkpoint} does not fill a ViT: {', '.join(new[:5])} would stay random.")
     model.load_state_dict(converted, strict=False)
-    return Conversion(model.eval(), new, left_out, read.threshold)
+    if source == "sat":
+        preprocessing = STATISTICS[choice] if choice in STATISTICS else STATISTICS["imagenet"]
+    else:
+        preprocessing = timm_pixel_statistics(Path(checkpoint), read.state_dict, choice)
+    return Conversion(model.eval(), new, left_out, read.threshold, preprocessing)
 
 
 def _rename(name: str, weight: torch.Tensor, model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -13,6 +13,7 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..baselines import METHODS
+from ..conversion.pixel_statistics import StatisticsChoice
 from ..data.checks import did_you_mean
 from .freezing import FREEZING
 from .trackers import usable_trackers
@@ -31,6 +32,13 @@ class ModelArguments:
     )
     model: str | None = field(
         default=None, metadata={"help": "A SAT, ViT or DeiT checkpoint (folder or Hub id); none: random weights."}
+    )
+    pixel_statistics: StatisticsChoice | None = field(
+        default=None,
+        metadata={
+            "help": "Mean and standard deviation of pixels: imagenet, half (0.5), or checkpoint, what the files of `model` "
+            "say; default: those that `model` was trained with, as far as they are known."
+        },
     )
     image_size: int | None = field(default=None, metadata={"help": "Height and width of the model's input in pixels."})
     patch_size: int | None = None
@@ -51,7 +59,9 @@ class ModelArguments:
 
     def config_fields(self) -> dict[str, Any]:
         """The fields of the method's configuration that were set."""
-        fields = {name: value for name, value in vars(self).items() if name not in ("method", "model")}
+        fields = {
+            name: value for name, value in vars(self).items() if name not in ("method", "model", "pixel_statistics")
+        }
         return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -19,7 +19,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..baselines import METHODS
 from ..configuration_sat import pair
-from ..conversion.checkpoints import pixel_statistics
+from ..conversion.pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
 from ..data.checks import did_you_mean
 from ..data.options import dataset_options
@@ -85,7 +85,7 @@ def train(
             print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
         write_run(arguments.output_dir, {**record, "frozen_rate": rate})
     image_size = pair(model.config.image_size)
-    processor = build_processor(model_arguments.model, image_size)
+    processor = build_processor(model_arguments.model, image_size, model_arguments.pixel_statistics)
     resize = image_size if data_arguments.resize_size is None else (data_arguments.resize_size,) * 2
     trainer = SATTrainer(
         model=model,
@@ -322,10 +322,22 @@ def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> Pre
     return model
 
 
-def build_processor(model: str | None, image_size: tuple[int, int]) -> SATImageProcessor:
-    """A processor that shows the model the whole image, with pixels scaled as the starting point's own does."""
+def build_processor(
+    model: str | None, image_size: tuple[int, int], choice: StatisticsChoice | None = None
+) -> SATImageProcessor:
+    """A processor that shows the model the whole image, with pixels scaled as when the starting point was trained.
+
+    Raises:
+        ConfigurationError: `choice` is "checkpoint" and there is none.
+    """
     size = {"height": image_size[0], "width": image_size[1]}
-    return SATImageProcessor(size=size, **({} if model is None else pixel_statistics(model)))
+    if model is not None:
+        return SATImageProcessor(size=size, **pixel_statistics(model, choice))
+    if choice == "checkpoint":
+        raise ConfigurationError(
+            "pixel_statistics is checkpoint, but training starts from none; choose imagenet or half."
+        )
+    return SATImageProcessor(size=size, **({} if choice is None else STATISTICS[choice]))
 
 
 def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
