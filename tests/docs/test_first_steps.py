@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hub_cache import keep_in_cache
 from PIL import Image
-from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+from transformers import ViTConfig, ViTForImageClassification
 
 
 ROOT = Path(__file__).parents[2]
@@ -41,14 +42,8 @@ def clone(tmp_path) -> Path:
 @pytest.fixture
 def environment(tmp_path) -> dict[str, str]:
     """Variables for a user who has nothing but an earlier download."""
-    cached = tmp_path / "home" / "hub" / f"models--{BASE.replace('/', '--')}"
-    snapshot = cached / "snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text(snapshot.name)
     config = ViTConfig(hidden_size=24, intermediate_size=48, num_hidden_layers=3, num_attention_heads=2, num_labels=5)
-    ViTForImageClassification(config).save_pretrained(snapshot)
-    ViTImageProcessorPil().save_pretrained(snapshot)
+    keep_in_cache(tmp_path / "home", BASE, ViTForImageClassification(config))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "VIRTUAL_ENV", "PYTHON"))}
     return {**kept, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
 
@@ -74,6 +69,8 @@ def test_they_are_few_and_the_first_installs():
 def test_photographs_to_boxes(clone, environment):
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     follow(commands()[1:], clone, {**environment, "PYTHONPATH": str(clone)})
+    processor = json.loads((clone / "outputs" / "folder-deit_tiny" / "preprocessor_config.json").read_text())
+    assert processor["image_mean"] == [0.485, 0.456, 0.406]  # although the repository on the Hub says 0.5
 
 
 @pytest.mark.slow
