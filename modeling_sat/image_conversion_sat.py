@@ -1,7 +1,6 @@
 """Whatever people have for an image, as the upright RGB image that a person sees; or a sentence that says why not."""
 
 import base64
-import binascii
 import os
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -50,8 +49,8 @@ def read_image(image: Any, timeout: float | None = None) -> Image.Image:
     """An upright RGB image (`to_upright_rgb`) from whatever holds one.
 
     Args:
-        image: an image of Pillow; a path; a URL (`https:`, `http:`, `data:`); a base64 string; the bytes of an image
-            file, also as `{"bytes": …, "path": …}`; or an array or tensor, see
+        image: an image of Pillow; a path; a URL (`https:`, `http:`, `data:`); a base64 string; an open image file or
+            its bytes, also as `{"bytes": …, "path": …}`; or an array or tensor, see
             `array_to_image`: colours are red, green, blue, so of OpenCV's frames give `frame[..., ::-1]`.
         timeout: seconds to wait for a URL; default: as long as it takes.
 
@@ -70,6 +69,9 @@ def read_image(image: Any, timeout: float | None = None) -> Image.Image:
             return to_upright_rgb(image)
         if isinstance(image, bytes | bytearray | memoryview):
             return decode_image(bytes(image))
+        if hasattr(image, "read"):
+            image.seek(0)
+            return decode_image(image.read())
     except Exception as error:  # each of Pillow's decoders fails in its own way
         raise ImageError(f"The image cannot be read ({error}). Give a JPEG, PNG or other image file.") from error
     if is_array(image):
@@ -84,13 +86,11 @@ def _read_named(name: str, source: str | Path, timeout: float | None) -> Image.I
         if is_url:
             return decode_image(_download(name, timeout))
         if not os.path.exists(name):
-            content = _from_base64(name) if isinstance(source, str) else None
-            if content is None:
-                raise FileNotFoundError
-            return decode_image(content)
+            return decode_image(_from_base64(name if isinstance(source, str) else ""))
         return decode_image(source)
     except FileNotFoundError as error:
-        raise ImageError(f"{_shortened(name)} is not there. Give a JPEG, PNG or other image file.") from error
+        missing = _shortened(name) or "An image with an empty path"
+        raise ImageError(f"{missing} is not there. Give a JPEG, PNG or other image file.") from error
     except Exception as error:  # a server, a file system or a decoder, each of which fails in its own way
         problem = f"cannot be read as an image ({error}). Give a JPEG, PNG or other image file."
         raise ImageError(f"{_shortened(name)} {problem}") from error
@@ -102,14 +102,21 @@ def _download(url: str, timeout: float | None) -> bytes:
         return response.read()
 
 
-def _from_base64(text: str) -> bytes | None:
-    """What `text` encodes, in either alphabet, if it is long enough for an image file and no likely path."""
+def _from_base64(text: str) -> bytes:
+    """What `text` encodes, in either alphabet.
+
+    Raises:
+        FileNotFoundError: nothing that could be an image, so it was meant to be a path.
+    """
     text = "".join(text.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
         content = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return content if len(content) >= 24 else None
+        open_image(content).close()
+    except PixelLimitError:
+        pass
+    except ValueError as error:
+        raise FileNotFoundError from error
+    return content
 
 
 def decode_image(source: str | Path | bytes, enough: tuple[int, int] | None = None) -> Image.Image:
@@ -213,7 +220,7 @@ def _unidentified(source: str | Path | bytes) -> str:
     elif head[4:8] == b"ftyp":
         known = "HEIC or a film"
     formats = ", ".join(name for name in FORMATS if name in Image.OPEN)
-    return f"it is {known or 'damaged or of another format'}; read are {formats}"
+    return f"cannot identify it: it is {known or 'damaged or of another format'}; read are {formats}"
 
 
 def to_upright_rgb(image: Image.Image) -> Image.Image:
