@@ -244,7 +244,7 @@ def to_upright_rgb(image: Image.Image) -> Image.Image:
     Raises:
         OSError: the file behind `image` is truncated or damaged.
     """
-    image.load()  # a TIFF is turned by this
+    _load(image)
     turn = _turn(image)
     if has_more_than_8_bits(image):
         upright = _by_strips(image, _eight_bits_of(image))
@@ -255,6 +255,17 @@ def to_upright_rgb(image: Image.Image) -> Image.Image:
     upright = upright if turn is None else upright.transpose(turn)
     upright.info = {}
     return upright
+
+
+def _load(image: Image.Image) -> None:
+    """Decodes the image, whereby Pillow turns a TIFF."""
+    if image.format != "TIFF":
+        image.load()
+        return
+    # Without a name Pillow does not map the file into memory, which it does by the size that the image has when turned.
+    name, image.filename = image.filename, ""
+    image.load()
+    image.filename = name
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -309,13 +320,14 @@ def _eight_bits_of(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
 
 def is_plain(image: Image.Image) -> bool:
     """Whether Pillow's own `exif_transpose` and `convert("RGB")` make of an image what `to_upright_rgb` makes of it."""
-    image.load()
-    if has_more_than_8_bits(image) or image.has_transparency_data:
-        return False
     try:
         if image.getexif().get(ExifTags.Base.Orientation) in _TURNS:
+            if image.format == "TIFF":
+                return False  # see `_load`
             turned = ImageOps.exif_transpose(image).copy()
-            return turned.getexif().get(ExifTags.Base.Orientation) not in _TURNS
+            if turned.getexif().get(ExifTags.Base.Orientation) in _TURNS:
+                return False
     except Exception:  # an EXIF block can be damaged in as many ways as any file
         return False
-    return True
+    _load(image)
+    return not has_more_than_8_bits(image) and not image.has_transparency_data
