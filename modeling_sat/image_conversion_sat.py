@@ -320,14 +320,14 @@ def _eight_bits_of(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
 
 def is_plain(image: Image.Image) -> bool:
     """Whether Pillow's own `exif_transpose` and `convert("RGB")` make of an image what `to_upright_rgb` makes of it."""
+    turned_tiff = image.format == "TIFF" and _turn(image) is not None  # see `_load`
+    _load(image)
+    if turned_tiff or has_more_than_8_bits(image) or image.has_transparency_data:
+        return False
     try:
         if image.getexif().get(ExifTags.Base.Orientation) in _TURNS:
-            if image.format == "TIFF":
-                return False  # see `_load`
             turned = ImageOps.exif_transpose(image).copy()
-            if turned.getexif().get(ExifTags.Base.Orientation) in _TURNS:
-                return False
+            return turned.getexif().get(ExifTags.Base.Orientation) not in _TURNS
     except Exception:  # an EXIF block can be damaged in as many ways as any file
         return False
-    _load(image)
-    return not has_more_than_8_bits(image) and not image.has_transparency_data
+    return True
