@@ -1,6 +1,8 @@
 """What is wrong with one file ends nothing: neither training, nor evaluation, nor labelling, nor the pipeline."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from model_mixin import tiny_model
 from PIL import Image
 from transformers import pipeline
 
+import modeling_sat
 from modeling_sat import SATImageProcessor
 from modeling_sat.data import load_wsol_dataset
 from modeling_sat.data.examples import DatasetError
@@ -121,3 +124,9 @@ class TestWhatIsRefused:
         monkeypatch.setenv("SAT_MAX_MEGAPIXELS", "0.0005")
         with pytest.raises(DatasetError, match=r"40×20 pixels are more than the limit of 0\.0005 million"):
             load_wsol_dataset("folder", with_refused, "train", validation_fraction=0)
+
+
+def test_files_are_opened_in_one_place():
+    package = Path(modeling_sat.__file__).parent
+    files = [file.name for file in package.rglob("*.py") if re.search(r"\bImage\.open\(", file.read_text())]
+    assert files == ["image_conversion_sat.py"]
