@@ -1,7 +1,5 @@
 """SAT image processor: views in, boxes and masks out."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image
@@ -18,6 +16,7 @@ from transformers.image_utils import (
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils import is_torchvision_available
 
+from .image_arrays_sat import array_to_image, is_array, to_numpy
 from .image_conversion_sat import read_image, to_upright_rgb
 from .localization_sat import View, map_to_boxes, normalize_map
 
@@ -53,12 +52,28 @@ class SATLocalizationMixin:
     localization_threshold = 0.4
 
     def fetch_images(self, images):
-        # Paths and URLs too come upright and without transparency, with either backend.
-        return read_image(images) if isinstance(images, str | Path) else super().fetch_images(images)
+        """Anything that `read_image` takes, or a list; files come upright and without transparency, with either backend."""
+        if isinstance(images, list | tuple):
+            return [self.fetch_images(image) for image in images]
+        if isinstance(images, Image.Image):
+            return images
+        if not is_array(images):
+            return read_image(images)
+        images = images if isinstance(images, torch.Tensor) else to_numpy(images)
+        if images.ndim == 2:  # which transformers takes for one row of several images
+            return images[None]
+        return images if images.ndim in (3, 4) else read_image(images)
 
     def process_image(self, image, *args, **kwargs):
-        if isinstance(image, Image.Image) and kwargs.get("do_convert_rgb"):
-            image = to_upright_rgb(image)
+        """As PIL images, so that an array and the image it was made of give the same, with either backend.
+
+        With `do_rescale=False`, floating-point arrays are what the user has scaled already and stay as they are.
+        """
+        if kwargs.get("do_convert_rgb"):
+            if isinstance(image, Image.Image):
+                image = to_upright_rgb(image)
+            elif kwargs.get("do_rescale") or not _is_floating_point(image):
+                image = to_upright_rgb(array_to_image(image, kwargs.pop("input_data_format", None)))
         return super().process_image(image, *args, **kwargs)
 
     def view(self, image_size: tuple[int, int] | None = None) -> View:
@@ -169,6 +184,10 @@ class SATLocalizationMixin:
         module = "image_processing_sat"
         auto_map = {"AutoImageProcessor": [f"{module}.SATImageProcessorPil", f"{module}.SATImageProcessor"]}
         return {**super().to_dict(), "auto_map": auto_map, "image_processor_type": "SATImageProcessor"}
+
+
+def _is_floating_point(array: np.ndarray | torch.Tensor) -> bool:
+    return array.is_floating_point() if isinstance(array, torch.Tensor) else array.dtype.kind == "f"
 
 
 class SATImageProcessorPil(SATLocalizationMixin, PilBackend):

@@ -381,8 +381,8 @@ def _copy(source: Path, folder: str | Path) -> None:
 
 
 _SHIPPED = (
-    "configuration_sat.py", "image_conversion_sat.py", "image_processing_sat.py", "localization_sat.py",
-    "modeling_sat.py", "pipeline_sat.py", "quality_sat.py",
+    "configuration_sat.py", "image_arrays_sat.py", "image_conversion_sat.py", "image_processing_sat.py",
+    "localization_sat.py", "modeling_sat.py", "pipeline_sat.py", "quality_sat.py",
 )  # fmt: skip
 _OWN_FIELDS = SATConfig.__annotations__
 _PUSH_ARGUMENTS = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")

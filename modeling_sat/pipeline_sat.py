@@ -1,10 +1,13 @@
 """`pipeline("weakly-supervised-object-localization")`: an image in; class, box and mask out."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
 from transformers import Pipeline
 
+from .image_arrays_sat import is_array
 from .image_conversion_sat import read_image
 from .quality_sat import check_quality, localize, view_settings
 
@@ -12,7 +15,11 @@ from .quality_sat import check_quality, localize, view_settings
 class WeaklySupervisedLocalizationPipeline(Pipeline):
     """Says what is in an image and where, from a checkpoint that has seen image labels alone.
 
-    Called with an image, a path, a URL, or a list of them; `batch_size` as in every pipeline.
+    Called with an image of Pillow, a path, a URL, a base64 string, the bytes of an image file, or a NumPy array or tensor
+    of shape (height, width), (height, width, channels) or (channels, height, width), with 1, 3 or 4 channels and values
+    in 0–255, 0–1 (floating point) or 0–65535 (uint16); or with a list, batch, generator, column or `KeyDataset` of them.
+    The colours of arrays are red, green, blue, as everywhere in transformers: of OpenCV's frames, which are blue, green,
+    red, give `frame[..., ::-1]`. `batch_size` as in every pipeline.
 
     Args:
         threshold: where the normalized localization map becomes foreground, in [0, 1); default: the checkpoint's.
@@ -42,6 +49,20 @@ class WeaklySupervisedLocalizationPipeline(Pipeline):
             {name: value for name, value in given.items() if value is not None}
             for given in (preprocess, forward, postprocess)
         )
+
+    def __call__(self, inputs=None, *args, **kwargs):
+        inputs = kwargs.pop("images", inputs)  # as transformers' own pipelines name it, too
+        if is_array(inputs) and len(inputs.shape) == 4:
+            inputs = list(inputs)
+        if not isinstance(inputs, Sequence) or isinstance(inputs, str | bytes | bytearray | memoryview):
+            return super().__call__(inputs, *args, **kwargs)
+        if len(inputs) == 0:
+            return []
+        if isinstance(inputs, list):
+            return super().__call__(inputs, *args, **kwargs)
+        return list(
+            super().__call__((image for image in inputs), *args, **kwargs)
+        )  # a tuple, or a column of a dataset
 
     def preprocess(self, image, timeout=None, quality="fast"):
         image = read_image(image, timeout)

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
-from PIL import Image
 from transformers import AutoImageProcessor, ViTForImageClassification
 
 from modeling_sat.conversion import CheckpointError
+from modeling_sat.image_conversion_sat import read_image
 from modeling_sat.inference.image_files import ImageFiles, PredictionError
 from modeling_sat.inference.predict import predict_images
 
@@ -77,7 +77,7 @@ def label_with_grad_cam(model: str, paths: Sequence[Path], output_dir: Path, bat
     ):
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
-            images = [Image.open(path).convert("RGB") for path in batch]
+            images = [read_image(path) for path in batch]
             pixel_values = processor(images=images, return_tensors="pt")["pixel_values"].to(device)
             maps = grad_cam(input_tensor=pixel_values, targets=None)  # (batch, height, width) in [0, 1]
             scores, labels = grad_cam.outputs.detach().cpu().softmax(dim=-1).max(dim=-1)

@@ -208,6 +208,43 @@ class TestPixels:
         pixels = backend(size=square(8), do_normalize=False)(image, return_tensors="pt")["pixel_values"][0, 0]
         assert (pixels[:3] == 1).all() and (pixels[5:] == 0).all()
 
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_an_array_is_the_image_that_it_was_made_of(self, backend):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+        processor, rgb = backend(size=square(8)), np.asarray(image)
+        expected = processor(image, return_tensors="pt")["pixel_values"]
+        chw = torch.from_numpy(rgb.copy()).permute(2, 0, 1)
+        for array in (rgb, rgb / 255, rgb.astype(np.uint16) * 257, chw, chw / 255, chw.float(), rgb[None]):
+            for given in (array, [image, array]):
+                pixels = processor(given, return_tensors="pt")["pixel_values"][-1:]
+                torch.testing.assert_close(pixels, expected, rtol=0, atol=1e-6)
+        grey = np.asarray(image.convert("L"))
+        expected = processor(image.convert("L"), return_tensors="pt")["pixel_values"]
+        for array in (grey, grey[None], grey[..., None], grey / 255, [grey], (grey, image)):
+            torch.testing.assert_close(processor(array, return_tensors="pt")["pixel_values"][:1], expected)
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_what_the_user_has_scaled_stays_as_it_is(self, backend):
+        scaled = np.full((8, 8, 3), 0.5, np.float32)
+        pixels = backend(size=square(8))(scaled, do_rescale=False, return_tensors="pt")["pixel_values"]
+        assert pixels[0, 0, 3, 3].item() == pytest.approx((0.5 - 0.485) / 0.229, abs=0.01)
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_where_the_channels_are_can_be_said(self, backend):
+        white = np.zeros((3, 8, 3), np.uint8)
+        white[0] = 255
+        processor = backend(size={"height": 3, "width": 8}, do_normalize=False)
+        pixels = processor(white, input_data_format="channels_last", return_tensors="pt")["pixel_values"]
+        assert (pixels[0, :, 0] == 1).all() and (pixels[0, :, 2] == 0).all()
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    @pytest.mark.parametrize(
+        "array", [np.full((8, 8, 3), np.nan), np.zeros((8, 8, 5)), np.zeros(8), np.eye(8) * 3 - 1]
+    )
+    def test_an_array_that_is_no_image(self, backend, array):
+        with pytest.raises(ValueError, match=r"^The array"):
+            backend(size=square(8))(array)
+
     @needs_torchvision
     def test_backends_agree(self):
         noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))

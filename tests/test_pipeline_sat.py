@@ -2,12 +2,14 @@
 
 import base64
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from model_mixin import tiny_model
 from PIL import Image
 from transformers import pipeline
+from transformers.pipelines.pt_utils import KeyDataset
 
 from modeling_sat import SATForWeaklySupervisedLocalization, SATImageProcessor
 
@@ -137,3 +139,109 @@ def test_stock_pipelines(folder, localize):
     assert detected["label"] == found["label"]
     assert all(abs(detected["box"][corner] - found["box"][corner]) <= 1 for corner in found["box"])
     assert detect(image, threshold=0.9999) == []
+
+
+class TestArrays:
+    """As those of transformers' own pipelines: colours are red, green, blue."""
+
+    image = noise(60, 40)
+    rgb = np.asarray(image)
+    grey = np.asarray(image.convert("L"))
+
+    @pytest.mark.parametrize(
+        "array",
+        [
+            rgb,
+            rgb.transpose(2, 0, 1),
+            rgb[..., ::-1].copy()[..., ::-1],  # what OpenCV's frame becomes, a view that runs backwards
+            rgb.astype(np.int64),
+            rgb.astype(np.float32),
+            rgb / 255,
+            (rgb / 255).astype(np.float16),
+            rgb.astype(np.uint16) * 257,
+            rgb.astype(">u2") * 257,
+            np.dstack([rgb, np.full((40, 60), 255, np.uint8)]),
+            torch.from_numpy(rgb.copy()),
+            torch.from_numpy(rgb.copy()).permute(2, 0, 1),
+            torch.from_numpy(rgb.copy()).permute(2, 0, 1) / 255,
+            (torch.from_numpy(rgb.copy()) / 255).bfloat16(),
+            (torch.from_numpy(rgb.copy()) / 255).requires_grad_(),
+        ],
+        ids=lambda array: f"{type(array).__name__} {array.dtype} {tuple(array.shape)}",
+    )
+    def test_is_the_image_that_it_was_made_of(self, localize, array):
+        (expected,), (found,), (listed,) = localize(self.image), localize(array), localize([self.image, array])[1]
+        for objects in (found, listed):
+            assert (objects["label"], objects["box"]) == (expected["label"], expected["box"])
+            assert objects["score"] == pytest.approx(expected["score"], abs=2e-3)
+
+    @pytest.mark.parametrize(
+        "array",
+        [grey, grey[..., None], grey[None], grey / 255, torch.from_numpy(grey.copy()), grey.astype(np.uint16) * 257],
+    )
+    def test_grey(self, localize, array):
+        assert plain(localize(array)) == plain(localize(self.image.convert("L")))
+
+    def test_transparent_is_white(self, localize):
+        clear = np.zeros((40, 60, 4), np.uint8)
+        clear[:, :30] = 255
+        assert plain(localize(clear)) == plain(localize(Image.fromarray(clear)))
+
+    @pytest.mark.parametrize("batch_size", [1, 2])
+    def test_batches_lists_generators_and_columns(self, localize, batch_size):
+        column = datasets.Dataset.from_dict({"image": [self.image] * 2}).cast_column("image", datasets.Image())
+        expected = localize(self.image)[0]
+        for given in (
+            [self.rgb, self.image],
+            (self.rgb, self.image),
+            (image for image in (self.rgb, self.image)),
+            np.stack([self.rgb, self.rgb]),
+            torch.from_numpy(np.stack([self.rgb, self.rgb])).permute(0, 3, 1, 2),
+            column["image"],
+            KeyDataset(column, "image"),
+        ):
+            found = list(localize(given, batch_size=batch_size))
+            assert len(found) == 2
+            for (objects,) in found:
+                assert (objects["label"], objects["box"]) == (expected["label"], expected["box"])
+        assert localize([]) == localize(()) == []
+        assert plain(localize(images=self.image)) == plain(localize(self.image))
+
+    @pytest.mark.parametrize(
+        ("array", "sentence"),
+        [
+            (np.zeros(9), r"the shape \(9,\); \(height, width\), \(height, width, channels\) or"),
+            (np.zeros((9, 9, 2), np.uint8), r"the shape \(9, 9, 2\)"),
+            (np.zeros((0, 5, 3), np.uint8), r"the shape \(0, 5, 3\)"),
+            ([np.zeros((2, 9, 9, 3), np.uint8)], r"That is a batch: give list\(batch\), its 2 images"),
+            (np.full((9, 9, 3), np.nan), "243 values of 243 that are not finite"),
+            (np.linspace(-2, 2.6, 243).reshape(9, 9, 3), r"values from -2 to 2.6; .* before any normalization"),
+            (torch.linspace(-1, 1, 243).reshape(3, 9, 9), "values from -1 to 1; the pixels"),
+            (np.linspace(0, 2, 243).reshape(9, 9, 3), "values from 0 to 2; the pixels"),
+            (np.full((9, 9, 3), 70_000), "values from 70000 to 70000"),
+            (np.array([["a"]]), "holds no numbers"),
+            (np.dstack([np.full((9, 9, 3), 200.0), np.ones((9, 9))]), "fourth channel, alpha, is at most 1"),
+            (None, "The image is None. It is what cv2.imread gives for a file that it cannot read"),
+            ([1, 2], "of type int. Give an image of Pillow, a path"),
+        ],
+    )
+    def test_the_rest_gets_a_sentence(self, localize, array, sentence):
+        with pytest.raises(ValueError, match=sentence):
+            localize(array)
+
+    def test_the_stock_pipeline_takes_them(self, folder):
+        classify = pipeline("image-classification", model=str(folder))
+        expected = classify(self.image)[0]
+        for given in (self.rgb, self.rgb / 255, torch.from_numpy(self.rgb.copy()) / 255, [self.rgb]):
+            found = classify(given)
+            found = found[0][0] if isinstance(given, list) else found[0]
+            assert (found["label"], found["score"]) == (expected["label"], pytest.approx(expected["score"], abs=2e-3))
+
+
+def test_base64_bytes_and_open_files(localize, tmp_path):
+    noise(60, 40).save(tmp_path / "image.png")
+    content = (tmp_path / "image.png").read_bytes()
+    expected = plain(localize(noise(60, 40)))
+    with open(tmp_path / "image.png", "rb") as file:
+        for given in (base64.b64encode(content).decode(), content, file, {"bytes": content, "path": None}):
+            assert plain(localize(given)) == expected

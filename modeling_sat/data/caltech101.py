@@ -10,6 +10,7 @@ from datasets.utils import tqdm
 from PIL import Image
 from scipy.io import loadmat
 
+from ..image_conversion_sat import ImageError, open_image
 from .checks import listed
 from .examples import Benchmark, Box, DatasetError, Example, Split, png_bytes
 from .paths import benchmark_root, require
@@ -128,9 +129,9 @@ def _read_annotation(file: Path) -> tuple[Box, np.ndarray]:
 def _mask(image: Path, outline: np.ndarray) -> bytes | None:
     """A PNG of the outline and what it encloses, or None where the image is unreadable, which is found out later."""
     try:
-        with Image.open(image) as opened:
+        with open_image(image) as opened:
             mask = np.zeros(opened.size[::-1], dtype=np.uint8)
-    except OSError:
+    except ImageError:
         return None
     cv2.fillPoly(mask, [outline], 1)
     if not mask.any():

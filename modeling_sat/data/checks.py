@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from datasets.utils import tqdm
-from PIL import Image
 
-from ..image_conversion_sat import has_more_than_8_bits, to_upright_rgb
+from ..image_conversion_sat import is_plain, open_image, to_upright_rgb
 from .examples import Box, DatasetError, Example, Split, png_bytes
 
 
@@ -44,7 +43,8 @@ def checked_examples(
 ) -> list[Example]:
     """Decodes every image file of a split and holds its boxes against its size.
 
-    Images that Pillow's `convert` would spoil (transparent, or of more than 8 bits) come back as bytes of an RGB PNG.
+    Images that Pillow would spoil or refuse when a row is read (transparent, of more than 8 bits, or with damaged
+    metadata, see `is_plain`) come back as bytes of an RGB PNG.
     Boxes come back scaled to the image where they were drawn on one of another size, and clipped to it where they
     leave it by at most `BOX_TOLERANCE` pixels. Masks come back as bytes.
 
@@ -203,12 +203,12 @@ def _opened(path: Path) -> _OpenedImage | str:
     if not path.is_file():
         return "the file does not exist"
     try:
-        with Image.open(path) as image:
-            spoilt_by_convert = has_more_than_8_bits(image) or image.has_transparency_data
+        with open_image(path) as image:
+            plain = is_plain(image)
             upright = to_upright_rgb(image)
     except Exception as error:  # each of Pillow's decoders fails in its own way
         return f"the image cannot be decoded ({error})"
-    return _OpenedImage(upright.width, upright.height, png_bytes(upright) if spoilt_by_convert else path)
+    return _OpenedImage(upright.width, upright.height, path if plain else png_bytes(upright))
 
 
 def _clipped(box: Box, width: int, height: int, tolerance: float) -> Box | str:

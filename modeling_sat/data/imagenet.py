@@ -8,8 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
+from ..image_conversion_sat import ImageError, open_image
 from .checks import listed, scaled_box
 from .examples import Benchmark, Box, DatasetError, Example, Split
 from .imagenet_annotations import Annotation, Annotations, read_annotations, train_annotations
@@ -157,9 +156,9 @@ def _scaled(annotation: Annotation, image: Path) -> list[Box]:
     if annotation.size is None:
         return annotation.boxes
     try:
-        with Image.open(image) as opened:
+        with open_image(image) as opened:
             return [scaled_box(box, annotation.size, opened.size) for box in annotation.boxes]
-    except OSError:  # found out when it is decoded
+    except ImageError:  # found out when it is decoded
         return annotation.boxes
 
 

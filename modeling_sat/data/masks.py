@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..image_conversion_sat import open_image
 from ..localization_sat import same_shape
 from .examples import png_bytes
 
@@ -57,7 +58,7 @@ def _nonzero(file: Path) -> np.ndarray:
     if not file.is_file():
         raise ValueError(f"{file.name} does not exist")
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             values = np.asarray(image)
             channels = len(image.getbands()) - (image.mode in ("LA", "RGBA", "PA"))
     except SyntaxError as error:  # so Pillow calls a damaged PNG

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 from huggingface_hub import DatasetCard, DatasetCardData
 from PIL import Image
 
+from ..image_conversion_sat import decode_image, is_plain, open_image, to_upright_rgb
 from .checks import OnBadImage, report_problems, scaled_box
 from .examples import DatasetError, Example, png_bytes, to_dataset
 from .loading import load_wsol_dataset
@@ -186,19 +186,19 @@ def _write_shard(file: Path, table: datasets.Dataset, split: str, settings: Prep
 
 def _stored(table: datasets.Dataset, resize_shorter: int | None, problems: list[str]) -> Iterator[Example]:
     """The rows with their images and masks as bytes; those that cannot be read go to `problems`."""
-    as_files = resize_shorter is None and type(table.features["image"]) is datasets.Image
-    columns = {name: datasets.Image(decode=False) for name in ("image", "mask") if name in table.features}
+    are_files = type(table.features["image"]) is datasets.Image
     raw = table
-    for name in columns if as_files else [name for name in columns if name == "mask"]:
-        raw = raw.cast_column(name, columns[name])
+    for name in [*(["image"] if are_files else []), *(["mask"] if "mask" in table.features else [])]:
+        raw = raw.cast_column(name, datasets.Image(decode=False))
     for index, image_id in enumerate(table["image_id"]):
         try:
             row = raw[index]
             mask = _bytes(row["mask"]) if row.get("mask") else None
-            if as_files:
+            if are_files and resize_shorter is None:
                 image, boxes = _verified(_bytes(row["image"])), row["boxes"]
             else:
-                image, boxes, mask = _smaller(row["image"], row["boxes"], mask, resize_shorter)
+                image = decode_image(_bytes(row["image"])) if are_files else row["image"]
+                image, boxes, mask = _smaller(image, row["boxes"], mask, resize_shorter)
             yield Example(image, image_id, row["label"], boxes, mask)
         except Exception as error:  # each of Pillow's decoders fails in its own way
             problems.append(f"{image_id}: the image cannot be read ({error})")
@@ -215,16 +215,15 @@ def _smaller(
     buffer = BytesIO()
     image.resize(smaller, Image.Resampling.BILINEAR).save(buffer, format="JPEG", quality=95)
     if mask is not None:
-        with Image.open(BytesIO(mask)) as opened:
+        with open_image(mask) as opened:
             own = tuple(max(round(side * scale), 1) for side in opened.size)
             mask = png_bytes(opened.resize(own, Image.Resampling.NEAREST))
     return buffer.getvalue(), [scaled_box(box, size, smaller) for box in boxes], mask
 
 
 def _verified(content: bytes) -> bytes:
-    with Image.open(BytesIO(content)) as image:
-        np.asarray(image)
-    return content
+    with open_image(content) as image:
+        return content if is_plain(image) else png_bytes(to_upright_rgb(image))
 
 
 def _bytes(cell: dict[str, Any]) -> bytes:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from typing import Any
 
 import cv2
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..image_conversion_sat import to_upright_rgb
+from ..image_conversion_sat import ImageError, decode_image
 from .examples import DatasetError
 
 
@@ -30,10 +29,8 @@ class ReducedImage(datasets.Image):
         if value["bytes"] is None and "://" in value["path"]:  # within an archive or on a server
             return super().decode_example(value, token_per_repo_id)
         try:
-            with Image.open(value["path"] if value["bytes"] is None else BytesIO(value["bytes"])) as image:
-                image.draft("RGB", self.enough)
-                return to_upright_rgb(image, copy=False)
-        except Exception as error:  # each of Pillow's decoders fails in its own way
+            return decode_image(value["path"] if value["bytes"] is None else value["bytes"], self.enough)
+        except ImageError as error:
             raise DatasetError(f"{value['path']} cannot be decoded ({error}). Repair or remove it.") from error
 
 

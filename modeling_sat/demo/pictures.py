@@ -1,18 +1,16 @@
 """Files that strangers upload, as pictures: refused in a sentence, and before they are decoded where they are too large."""
 
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
-from ..image_conversion_sat import to_upright_rgb
+from ..image_conversion_sat import PixelLimitError, open_image, to_upright_rgb
 
 
 MAX_MEGABYTES = 20
 MAX_MEGAPIXELS = 50
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""What Pillow may try: harmless decoders of what people have, none that starts another program."""
+"""Of strangers' pictures; those of this machine have a limit of their own, `image_conversion_sat.MAX_MEGAPIXELS`."""
 
 
 class PictureError(ValueError):
@@ -51,13 +49,11 @@ def read_picture(name: str, content: bytes) -> Picture:
             f"{name} has {len(content) / 1e6:.0f} MB; at most {MAX_MEGABYTES} MB are taken. Choose a smaller file."
         )
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as opened:
-            if opened.width * opened.height > MAX_MEGAPIXELS * 1_000_000:
-                raise Image.DecompressionBombError
+        with open_image(content, MAX_MEGAPIXELS) as opened:
             # MPO is what telephones write: a JPEG with a second picture for machines.
             animated = getattr(opened, "is_animated", False) and opened.format != "MPO"
             image = to_upright_rgb(opened)
-    except Image.DecompressionBombError as error:  # Pillow has a limit of its own, a few times ours
+    except PixelLimitError as error:
         raise PictureError(
             f"{name} has more than {MAX_MEGAPIXELS} million pixels, which is the limit. Choose a smaller picture."
         ) from error

@@ -13,7 +13,7 @@ from PIL import Image
 from supervision import mask_to_rle
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from ..image_conversion_sat import to_upright_rgb
+from ..image_conversion_sat import ImageError, decode_image
 from ..quality_sat import localize, view_settings
 from .drawing import draw_localization
 from .exports import Prediction
@@ -63,9 +63,8 @@ class Localizer:
     def read(self, path: Path, with_picture: bool) -> LoadedImage | str:
         """Reads and prepares an image file; of one that cannot be read, a sentence that says so."""
         try:
-            with Image.open(path) as opened:
-                image = to_upright_rgb(opened)
-        except Exception as error:  # each of Pillow's decoders fails in its own way
+            image = decode_image(path)
+        except ImageError as error:
             return f"{path} cannot be read as an image ({error})."
         settings = view_settings(self.processor, self.quality)
         pixel_values = self.processor(images=image, return_tensors="pt", **settings)["pixel_values"][0]

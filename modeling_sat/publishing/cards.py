@@ -11,11 +11,11 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment
-from PIL import Image
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..configuration_sat import SATConfig, pair
 from ..evaluation.report import METRIC_NAMES, METRICS_FILE, PREDICTIONS_FILE
+from ..image_conversion_sat import ImageError, decode_image
 from .errors import PublishingError
 from .facts import Run, check_same_model, heading, known_metrics, note, read_evaluation, table
 
@@ -183,9 +183,8 @@ def small_picture(path: Path) -> bytes:
         PublishingError: it is no image.
     """
     try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-    except OSError as error:
+        image = decode_image(path)
+    except ImageError as error:
         raise PublishingError(f"{path} is no image that can be read ({error}).") from error
     image.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
     buffer = BytesIO()
