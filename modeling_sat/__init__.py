@@ -5,7 +5,6 @@ from transformers import (
     AutoModelForImageClassification,
     AutoModelForObjectDetection,
 )
-from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_sat import SATConfig
 from .image_processing_sat import SATImageProcessor, SATImageProcessorPil
@@ -22,12 +21,6 @@ AutoImageProcessor.register(
     SATConfig,
     image_processor_classes={"pil": SATImageProcessorPil, "torchvision": SATImageProcessor},
     exist_ok=True,
-)
-PIPELINE_REGISTRY.register_pipeline(
-    "weakly-supervised-object-localization",
-    pipeline_class=WeaklySupervisedLocalizationPipeline,
-    pt_model=AutoModel,
-    type="image",
 )
 
 __all__ = [

@@ -73,6 +73,11 @@ class SATConfig(ViTConfig):
     """
 
     model_type = "sat"
+    keys_to_ignore_at_inference = [
+        "classification_loss", "area_loss", "normalization_loss", "localization_map", "layer_localization_maps",
+        "class_maps", "hidden_states", "attentions",
+    ]  # fmt: skip
+    """Outputs beside the logits, which a `compute_metrics` for classifiers does not expect."""
 
     layer_norm_eps: float = 1e-6
     num_spatial_layers: int = 3

@@ -6,13 +6,13 @@ Eq. 4-6), one head on patch tokens (`SATPatchClassifier`) and two spatial losses
 """
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig
+from transformers import AutoModel
 from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.auto.modeling_auto import (
@@ -26,11 +26,14 @@ from transformers.models.vit.modeling_vit import (
     ViTPreTrainedModel,
     eager_attention_forward,
 )
+from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput, cached_file
 from transformers.utils.generic import can_return_tuple, maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .configuration_sat import SATConfig, pair
+from .configuration_sat import CUSTOM_PIPELINES, SATConfig, pair
+from .loading_sat import StartsFromViT
+from .pipeline_sat import WeaklySupervisedLocalizationPipeline
 
 
 @dataclass
@@ -199,15 +202,26 @@ class SATLayer(ViTLayer):
         return torch.addcmul(hidden_states, branch, kept)
 
 
-class SATPatchClassifier(nn.Conv2d):
+class SATPatchClassifier(nn.Module):
     """The paper's head: class maps by a zero-padded 3×3 convolution of patch tokens, averaged into logits.
 
     Average and convolution are both linear, so the logits need no class maps: the mean of the zero-padded
-    convolution is nine window sums of the tokens and one matrix product.
+    convolution is nine window sums of the tokens and one matrix product. Not a `Conv2d`, in whose place quantizers put
+    a convolution of their own, which would take the tokens for an image.
     """
 
     def __init__(self, config: SATConfig):
-        super().__init__(config.hidden_size, config.num_labels, kernel_size=3, padding=1)
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(config.num_labels, config.hidden_size, 3, 3))
+        self.bias = nn.Parameter(torch.empty(config.num_labels))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        # The authors leave the convolution at PyTorch's own initialization (`Model/SAT.py:66-73`).
+        init.kaiming_uniform_(self.weight, a=5**0.5)
+        bound = self.weight[0].numel() ** -0.5
+        init.uniform_(self.bias, -bound, bound)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(batch, h, w, hidden) -> logits (batch, num_labels)."""
@@ -222,7 +236,7 @@ class SATPatchClassifier(nn.Conv2d):
 
     def class_maps(self, tokens: torch.Tensor) -> torch.Tensor:
         """(batch, h, w, hidden) -> (batch, num_labels, h, w)."""
-        return super().forward(tokens.permute(0, 3, 1, 2))
+        return nn.functional.conv2d(tokens.permute(0, 3, 1, 2), self.weight, self.bias, padding=1)
 
 
 def area_loss(
@@ -295,7 +309,7 @@ def share_of_batch(labels: torch.Tensor, num_items_in_batch: torch.Tensor | int 
     return 1.0 if num_items_in_batch is None else len(labels) / num_items_in_batch
 
 
-class SATPreTrainedModel(ViTPreTrainedModel):
+class SATPreTrainedModel(StartsFromViT, ViTPreTrainedModel):
     config: SATConfig
     config_class = SATConfig
     _no_split_modules = ["SATEmbeddings", "SATLayer"]
@@ -309,55 +323,12 @@ class SATPreTrainedModel(ViTPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         if isinstance(module, SATPatchClassifier):
-            # The authors leave the convolution at PyTorch's own initialization (`Model/SAT.py:66-73`).
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-            bound = module.weight[0].numel() ** -0.5
-            init.uniform_(module.bias, -bound, bound)
+            module.reset_parameters()
             return
         super()._init_weights(module)
         if isinstance(module, SATEmbeddings):
             init.trunc_normal_(module.spatial_token, std=self.config.initializer_range)
             init.trunc_normal_(module.spatial_position_embedding, std=self.config.initializer_range)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, config=None, **kwargs):
-        """Also takes a ViT or DeiT image-classification checkpoint of transformers: what SAT adds is then new.
-
-        With `classifier="class_token"` the checkpoint's classifier is kept; a DeiT's distillation token is not.
-
-        Raises:
-            ValueError: the checkpoint is of another architecture.
-        """
-        hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
-        if pretrained_model_name_or_path is not None:
-            # Not by AutoConfig, which would ask for trust in code that is already running.
-            try:
-                config_dict, _ = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **hub)
-            except OSError:
-                if config is None:
-                    raise
-                config_dict = {}  # weights alone, of a model that `config` describes
-            source = config_dict.get("model_type", cls.config_class.model_type)
-            if source in ("vit", "deit"):
-                source_config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
-                vit, loading = AutoModelForImageClassification.from_pretrained(
-                    pretrained_model_name_or_path, config=source_config, output_loading_info=True, **hub
-                )
-                kwargs = {name: value for name, value in kwargs.items() if name not in hub}
-                if config is None:
-                    # Before the config checks itself: 3 spatial layers are too many for a ViT of 2 layers.
-                    fields = {name: kwargs.pop(name) for name in _OWN_FIELDS if name in kwargs}
-                    settings = {**source_config.to_dict(), "model_type": SATConfig.model_type, "architectures": None}
-                    settings |= fields
-                    config, kwargs = SATConfig.from_dict(settings, return_unused_kwargs=True, **kwargs)
-                state_dict = _vit_state_dict(vit, loading["missing_keys"], config)
-                return super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
-            if source != cls.config_class.model_type:
-                raise ValueError(
-                    f"{pretrained_model_name_or_path} is a checkpoint of {source!r}; {cls.__name__} loads its own "
-                    "checkpoints and those of 'vit' and 'deit' (image classification)."
-                )
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
 
     def save_pretrained(self, save_directory, *args, push_to_hub=False, **kwargs):
         """Saves weights, config and the shipped code, pipeline and processor included, so that the folder is whole."""
@@ -381,30 +352,11 @@ def _copy(source: Path, folder: str | Path) -> None:
 
 
 _SHIPPED = (
-    "configuration_sat.py", "image_arrays_sat.py", "image_conversion_sat.py", "image_processing_sat.py",
-    "localization_sat.py", "modeling_sat.py", "pipeline_sat.py", "quality_sat.py",
+    "class_names_sat.py", "configuration_sat.py", "image_arrays_sat.py", "image_conversion_sat.py",
+    "image_processing_sat.py", "loading_sat.py", "localization_sat.py", "modeling_sat.py", "pipeline_sat.py",
+    "quality_sat.py",
 )  # fmt: skip
-_OWN_FIELDS = SATConfig.__annotations__
 _PUSH_ARGUMENTS = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
-_HUB_ARGUMENTS = (
-    "cache_dir", "code_revision", "force_download", "local_files_only", "revision", "subfolder", "token",
-    "trust_remote_code",
-)  # fmt: skip
-
-
-def _vit_state_dict(vit: nn.Module, missing: Iterable[str], config: SATConfig) -> dict[str, torch.Tensor]:
-    """The weights that the checkpoint had, by our names; what SAT has no place for stays, to be reported as such."""
-    state_dict = {
-        name.replace("deit.", "vit.", 1).replace("cls_classifier.", "classifier."): weight
-        for name, weight in vit.state_dict().items()
-        if name not in missing
-    }
-    if "vit.embeddings.distillation_token" in state_dict:
-        positions = state_dict["vit.embeddings.position_embeddings"]
-        state_dict["vit.embeddings.position_embeddings"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
-    if config.classifier == "class_token" and vit.num_labels != config.num_labels:
-        state_dict = {name: weight for name, weight in state_dict.items() if not name.startswith("classifier.")}
-    return state_dict
 
 
 class SATModel(SATPreTrainedModel):
@@ -592,6 +544,13 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
 # The stock pipelines check the class name against these tables and print all of them where it is missing.
 for _names in (MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES):
     _names[SATConfig.model_type] = SATForWeaklySupervisedLocalization.__name__
+
+# For `pipeline(task, model=…)` of a model that its own code has loaded.
+for _task in CUSTOM_PIPELINES:
+    if _task not in PIPELINE_REGISTRY.get_supported_tasks():
+        PIPELINE_REGISTRY.register_pipeline(
+            _task, pipeline_class=WeaklySupervisedLocalizationPipeline, pt_model=AutoModel, type="image"
+        )
 
 SATConfig.register_for_auto_class()
 SATForWeaklySupervisedLocalization.register_for_auto_class("AutoModel")

@@ -10,6 +10,7 @@ from transformers.models.vit.modeling_vit import ViTPreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
 from ..configuration_sat import SATConfig, pair
+from ..loading_sat import StartsFromViT
 from ..modeling_sat import (
     SATForWeaklySupervisedLocalizationOutput,
     SATPatchClassifier,
@@ -28,6 +29,7 @@ class CAMConfig(ViTConfig):
     """A ViT's configuration under a name of its own; what a SAT checkpoint's config says of SAT is left out."""
 
     model_type = "wsol_cam"
+    keys_to_ignore_at_inference = SATConfig.keys_to_ignore_at_inference
 
     layer_norm_eps: float = 1e-6
 
@@ -36,7 +38,7 @@ class CAMConfig(ViTConfig):
         super().__post_init__(**{name: value for name, value in kwargs.items() if name not in foreign})
 
 
-class CAMForWeaklySupervisedLocalization(ViTPreTrainedModel):
+class CAMForWeaklySupervisedLocalization(StartsFromViT, ViTPreTrainedModel):
     """A plain ViT with the 3×3-convolution-and-pool head on patch tokens; its map is that of the predicted class.
 
     Trained by cross-entropy alone. Evaluation measures the map of the true class (`evaluate_localization`).
@@ -44,6 +46,7 @@ class CAMForWeaklySupervisedLocalization(ViTPreTrainedModel):
 
     config: CAMConfig
     config_class = CAMConfig
+    starts_from = (SATConfig.model_type,)
     maps_are_of_a_class = True
 
     def __init__(self, config: CAMConfig):

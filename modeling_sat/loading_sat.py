@@ -1,0 +1,193 @@
+"""Starting from weights that are there: of another ViT of transformers, or of a model that knew other classes."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel, ViTConfig
+
+from .class_names_sat import class_names, has_no_names, match_classes
+
+
+_WHERE = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+_CODE = ("code_revision", "trust_remote_code")
+_READING = (
+    *_WHERE, *_CODE, "adapter_kwargs", "disable_mmap", "key_mapping", "tqdm_class", "use_safetensors", "variant",
+    "weights_only",
+)  # fmt: skip
+"""What `from_pretrained` is told of files; all else is about the model that comes of them."""
+_LABELS = ("id2label", "label2id", "num_labels")
+_HEAD = re.compile(r"^(patch_)?classifier\.")
+
+
+class StartsFromViT(PreTrainedModel):
+    """`from_pretrained` that also takes ViT and DeiT, and keeps of a classifier the classes that are wanted."""
+
+    starts_from: tuple[str, ...] = ()
+    """Model types, besides its own, whose names of weights are its own."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, config=None, **kwargs):
+        """Also takes a ViT or DeiT image-classification checkpoint of transformers: what is added to it is then new.
+
+        With `classifier="class_token"` the checkpoint's classifier is kept; a DeiT's distillation token is not. Where
+        `id2label` or `config` name other classes than the checkpoint, or in another order, each class takes the weights
+        of the class of its name (`match_classes`), and a warning says which are new.
+
+        Args:
+            kwargs: as transformers' `from_pretrained`. What is about files, such as `variant`, is about those of the
+                ViT; what is about the model, such as `dtype` or `device_map`, is about the new one.
+
+        Raises:
+            ValueError: the checkpoint is of another architecture, quantized, or a GGUF file.
+        """
+        start = pretrained_model_name_or_path
+        if start is None or kwargs.get("state_dict") is not None:
+            return super().from_pretrained(start, *model_args, config=config, **kwargs)
+        own = cls.config_class.model_type
+        reading = {name: kwargs[name] for name in _READING if name in kwargs}
+        where = {name: value for name, value in reading.items() if name in _WHERE}
+        # Not by AutoConfig, which would ask for trust in code that is already running.
+        try:
+            there, _ = PreTrainedConfig.get_config_dict(start, **where)
+        except OSError:
+            if config is None:
+                raise
+            there = {}  # weights alone, of a model that `config` describes
+        kind = there.get("model_type", own)
+        if kind not in ("vit", "deit", own, *cls.starts_from):
+            raise ValueError(
+                f"{start} is a checkpoint of {kind!r}; {cls.__name__} loads its own checkpoints and those of "
+                f"{', '.join(map(repr, (*cls.starts_from, 'vit')))} and 'deit' (image classification)."
+            )
+        is_vit = kind in ("vit", "deit")
+        if is_vit:
+            _check_readable(start, there, kwargs)
+        if isinstance(config, str) or hasattr(config, "__fspath__"):
+            config = cls.config_class.from_pretrained(config)
+        elif is_vit and config is not None and not isinstance(config, cls.config_class):
+            raise ValueError(f"config is a {type(config).__name__}; {cls.__name__} needs {cls.config_class.__name__}.")
+        names = class_names(there.get("id2label"))
+        if not is_vit and not _names_other_classes(names, config, kwargs):
+            return super().from_pretrained(start, *model_args, config=config, **kwargs)
+
+        if is_vit:
+            code = {name: value for name, value in reading.items() if name in _CODE}
+            source_config = AutoConfig.from_pretrained(start, **where, **code)
+            source, loading = AutoModelForImageClassification.from_pretrained(
+                start, config=source_config, output_loading_info=True, **reading
+            )
+            weights = _vit_weights(source)
+        else:
+            source, loading = super().from_pretrained(start, output_loading_info=True, **reading)
+            source_config, weights = source.config, source.state_dict()
+        absent = {name.replace("deit.", "vit.", 1) for name in loading["missing_keys"]} if is_vit else loading["missing_keys"]
+        weights = {name: weight for name, weight in weights.items() if name not in absent}
+        names = class_names(source_config.id2label)
+
+        kwargs = {name: value for name, value in kwargs.items() if name not in reading}
+        if config is None:
+            config, kwargs = _configure(cls.config_class, source_config, kwargs)
+        keeps_head = not is_vit or getattr(config, "classifier", None) == "class_token"
+        if keeps_head and any(_HEAD.match(name) for name in weights):
+            weights = _head_for(class_names(config.id2label), names, weights, config.initializer_range, str(start))
+        asked = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(
+            None, *model_args, config=config, state_dict=weights, output_loading_info=True, **kwargs
+        )
+        info["unexpected_keys"] = info["unexpected_keys"] | (set() if is_vit else loading["unexpected_keys"])
+        return (model, info) if asked else model
+
+
+def _check_readable(start: str, there: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
+    if there.get("quantization_config"):
+        method = there["quantization_config"].get("quant_method", "some method")
+        raise ValueError(
+            f"{start} is quantized ({method}), and a new model cannot be made of rounded weights. Start from the "
+            "checkpoint that it was made of, and pass quantization_config for the new model."
+        )
+    if kwargs.get("gguf_file"):
+        raise ValueError(f"{start}: a ViT is not read from a GGUF file (gguf_file). Give its safetensors checkpoint.")
+
+
+def _names_other_classes(names: list[str], config: PreTrainedConfig | None, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the caller names classes, and not those of the checkpoint in their order."""
+    if config is not None:
+        wanted = class_names(config.id2label)
+    elif kwargs.get("id2label"):
+        wanted = class_names(kwargs["id2label"])
+    elif kwargs.get("label2id"):
+        wanted = class_names({index: name for name, index in kwargs["label2id"].items()})
+    else:
+        return False
+    return bool(names) and wanted != names and not has_no_names(wanted)
+
+
+def _configure(
+    config_class: type[PreTrainedConfig], source: PreTrainedConfig, kwargs: dict[str, Any]
+) -> tuple[PreTrainedConfig, dict[str, Any]]:
+    """The configuration that a ViT's becomes with the fields among `kwargs`, and the rest of them."""
+    # Before the config checks itself: 3 spatial layers are too many for a ViT of 2 layers.
+    fields = {name: kwargs.pop(name) for name in config_class.__annotations__ if name in kwargs}
+    # Not fields: what a model is loaded in, "auto" included, is for the model to say.
+    dtypes = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
+    if kwargs.get("label2id") and not kwargs.get("id2label"):
+        kwargs["id2label"] = {index: name for name, index in kwargs["label2id"].items()}
+    settings = {**source.to_dict(), "model_type": config_class.model_type, "architectures": None, **fields}
+    config, kwargs = config_class.from_dict(settings, return_unused_kwargs=True, **kwargs)
+    return config, kwargs | dtypes
+
+
+def _vit_weights(vit: nn.Module) -> dict[str, torch.Tensor]:
+    """A ViT's or DeiT's weights by our names; what we have no place for stays, to be reported as such."""
+    weights = {
+        name.replace("deit.", "vit.", 1).replace("cls_classifier.", "classifier."): weight
+        for name, weight in vit.state_dict().items()
+    }
+    if "vit.embeddings.distillation_token" in weights:
+        positions = weights["vit.embeddings.position_embeddings"]
+        weights["vit.embeddings.position_embeddings"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
+    return weights
+
+
+def _head_for(
+    wanted: list[str], there: list[str], weights: dict[str, torch.Tensor], std: float, source: str
+) -> dict[str, torch.Tensor]:
+    """The weights with a classifier of the wanted classes, or without one where it knows none of them."""
+    if has_no_names(wanted):  # nothing is said of classes but their number
+        same = len(wanted) == len(there)
+        return weights if same else {name: weight for name, weight in weights.items() if not _HEAD.match(name)}
+    if wanted == there:
+        return weights
+    found = match_classes(wanted, there, source)
+    if found.new or found.by_position:
+        warnings.warn(str(found), stacklevel=4)
+    return found_head(found.rows, weights, std)
+
+
+def found_head(rows: list[int | None], weights: dict[str, torch.Tensor], std: float) -> dict[str, torch.Tensor]:
+    """The weights with the classifier's rows in another order; those that are None are new.
+
+    Args:
+        rows: for each class of the new classifier its row in the old one.
+        weights: by name, of a whole model or of its head.
+        std: of the normal distribution of new rows; new biases are 0.
+    """
+    if all(row is None for row in rows):
+        return {name: weight for name, weight in weights.items() if not _HEAD.match(name)}
+    kept = [index for index, row in enumerate(rows) if row is not None]
+    taken = [row for row in rows if row is not None]
+    head = {}
+    for name, weight in weights.items():
+        if _HEAD.match(name):
+            head[name] = weight.new_zeros(len(rows), *weight.shape[1:])
+            if weight.ndim > 1:
+                head[name].normal_(std=std)
+            head[name][kept] = weight[taken]
+    return {**weights, **head}
+
+
+__all__ = ["StartsFromViT", "found_head"]
