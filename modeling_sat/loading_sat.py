@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel, ViTConfig
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 
 from .class_names_sat import class_names, has_no_names, match_classes
 
@@ -19,8 +19,7 @@ _READING = (
     "weights_only",
 )  # fmt: skip
 """What `from_pretrained` is told of files; all else is about the model that comes of them."""
-_LABELS = ("id2label", "label2id", "num_labels")
-_HEAD = re.compile(r"^(patch_)?classifier\.")
+_HEAD = re.compile(r"^((patch_)?classifier|head)\.")
 
 
 class StartsFromViT(PreTrainedModel):
@@ -84,7 +83,11 @@ class StartsFromViT(PreTrainedModel):
         else:
             source, loading = super().from_pretrained(start, output_loading_info=True, **reading)
             source_config, weights = source.config, source.state_dict()
-        absent = {name.replace("deit.", "vit.", 1) for name in loading["missing_keys"]} if is_vit else loading["missing_keys"]
+        absent = (
+            {name.replace("deit.", "vit.", 1) for name in loading["missing_keys"]}
+            if is_vit
+            else loading["missing_keys"]
+        )
         weights = {name: weight for name, weight in weights.items() if name not in absent}
         names = class_names(source_config.id2label)
 
@@ -136,7 +139,13 @@ def _configure(
     dtypes = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
     if kwargs.get("label2id") and not kwargs.get("id2label"):
         kwargs["id2label"] = {index: name for name, index in kwargs["label2id"].items()}
-    settings = {**source.to_dict(), "model_type": config_class.model_type, "architectures": None, **fields}
+    count, named = kwargs.get("num_labels"), kwargs.get("id2label")
+    if count is not None and named and count != len(named):
+        raise ValueError(f"num_labels is {count}, but id2label names {len(named)} classes; leave num_labels out.")
+    source = source.to_dict()
+    if count is not None and not named and count != len(source["id2label"]):
+        source = {name: value for name, value in source.items() if name not in ("id2label", "label2id")}
+    settings = {**source, "model_type": config_class.model_type, "architectures": None, **fields}
     config, kwargs = config_class.from_dict(settings, return_unused_kwargs=True, **kwargs)
     return config, kwargs | dtypes
 

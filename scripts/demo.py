@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--examples", nargs="+", default=[], help="pictures of this machine that a visitor may choose")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--export_space", metavar="FOLDER", help="do not open the page; write it as a Space's folder")
+    parser.add_argument("--trust_remote_code", action="store_true", help="run the code that a model of others brings")
     arguments = parser.parse_args()
     try:
         if arguments.export_space:
@@ -33,7 +34,7 @@ def main() -> None:
                 ". --repo-type space"
             )
         else:
-            serve(arguments.models, arguments.examples, arguments.port)
+            serve(arguments.models, arguments.examples, arguments.port, arguments.trust_remote_code)
     except (CheckpointError, PictureError, SpaceError, OSError) as error:
         sys.exit(f"error: {error}")
 

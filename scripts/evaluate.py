@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument(
         "--dataset_options", type=dataset_options, default={}, help="JSON, options of the dataset's reader"
     )
+    parser.add_argument("--trust_remote_code", action="store_true", help="run the code that a model of others brings")
     settings = EvaluationSettings(**vars(parser.parse_args()))
     try:
         result = evaluate_checkpoint(settings)

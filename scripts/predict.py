@@ -45,6 +45,7 @@ def main() -> None:
         "--mixed_precision", choices=["no", "fp16", "bf16"], help="default: what accelerate launch says"
     )
     parser.add_argument("--no_overlays", action="store_false", dest="draw_overlays", help="boxes alone, no pictures")
+    parser.add_argument("--trust_remote_code", action="store_true", help="run the code that a model of others brings")
     arguments = vars(parser.parse_args())
     try:
         summary = predict_images(**arguments)

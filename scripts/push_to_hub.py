@@ -9,6 +9,7 @@ HF_TOKEN. With --card_only FILE nothing is sent: the card is written to FILE, an
 import argparse
 import sys
 
+from modeling_sat.conversion import check_code
 from modeling_sat.publishing import CardSettings, publish_checkpoint, save_card
 
 
@@ -29,11 +30,15 @@ def main() -> None:
     parser.add_argument("--license", default="apache-2.0", help="of the weights, as the Hub names licences")
     parser.add_argument("--base_model", metavar="ID", help="that training started from; default: as the run recorded")
     parser.add_argument("--card_only", metavar="FILE", help="write the card there and publish nothing")
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="publish code that is not of this package too"
+    )
     arguments = parser.parse_args()
     if not arguments.repo_id and not arguments.card_only:
         parser.error("--repo_id says where to publish")
     card = CardSettings(arguments.evaluation, arguments.picture, arguments.license, arguments.base_model)
     try:
+        check_code(arguments.model, arguments.trust_remote_code)
         if arguments.card_only:
             save_card(arguments.card_only, arguments.model, arguments.repo_id, card)
             print(f"Written to {arguments.card_only}.")

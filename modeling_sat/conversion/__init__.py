@@ -1,4 +1,5 @@
-from .checkpoints import CheckpointError, Conversion, convert_checkpoint
+from .checkpoints import Conversion, convert_checkpoint
+from .trust import CheckpointError, check_code, check_finite
 
 
-__all__ = ["CheckpointError", "Conversion", "convert_checkpoint"]
+__all__ = ["CheckpointError", "Conversion", "check_code", "check_finite", "convert_checkpoint"]

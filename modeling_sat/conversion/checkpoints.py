@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +11,13 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ..class_names_sat import class_names, match_classes
 from ..configuration_sat import SATConfig
 from ..image_processing_sat import SATImageProcessor
+from ..loading_sat import found_head
 from ..modeling_sat import SATForWeaklySupervisedLocalization
 from .pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics, timm_pixel_statistics
+from .trust import CheckpointError, check_code, check_finite
 
 
 # timm's names, which the authors' SAT shares (`Model/SAT.py:37-88`), and ours.
@@ -30,10 +34,6 @@ _NAMES = {
     r"^norm\.": "vit.layernorm.",
 }
 _FUSED_QKV = re.compile(r"^blocks\.(\d+)\.attn\.qkv\.(weight|bias)$")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or does not fit, said in a sentence."""
 
 
 @dataclass
@@ -77,6 +77,7 @@ def convert_checkpoint(
     output_dir: str | None = None,
     num_labels: int | None = None,
     pixel_statistics: StatisticsChoice | None = None,
+    trust_remote_code: bool = False,
     **config,
 ) -> Conversion:
     """Converts a checkpoint and, with `output_dir`, saves model, processor and code there.
@@ -89,21 +90,28 @@ def convert_checkpoint(
         output_dir: folder to write, made if missing.
         num_labels: classes of the new head; default: as many as the checkpoint's own head.
         pixel_statistics: how pixels are scaled, where the checkpoint's files do not tell or tell wrongly; see there.
+        trust_remote_code: run code that a checkpoint for `vit` brings.
         config: fields of `SATConfig` that the checkpoint does not tell, e.g. `classifier`, `area_target`,
-            `num_attention_heads` (default: hidden_size / 64, as in every DeiT).
+            `num_attention_heads` (default: hidden_size / 64, as in every DeiT). With `classifier="class_token"`,
+            `id2label` names the classes wanted, and those of a `vit` or `timm` checkpoint's classifier are matched by
+            name (`match_classes`); of an authors' file it names the classes in the file's order.
 
     Raises:
-        CheckpointError: the file is missing or unreadable, it fits nothing of a ViT, or the folder cannot be written.
+        CheckpointError: the file is missing or unreadable, it fits nothing of a ViT, weights are NaN or infinite, it
+            brings code of its own, or the folder cannot be written.
     """
     if source not in ("sat", "timm", "vit"):
         raise CheckpointError(f"source is {source!r}; choose 'sat', 'timm' or 'vit'.")
     try:
         if source == "vit":
+            check_code(checkpoint, trust_remote_code)
+            config |= {"trust_remote_code": True} if trust_remote_code else {}
             conversion = _convert_transformers(checkpoint, num_labels, pixel_statistics, config)
         else:
             conversion = _convert_timm_names(checkpoint, source, num_labels, pixel_statistics, config)
     except StrictDataclassError as error:
         raise CheckpointError(f"{checkpoint} does not make a SAT model: {error.__cause__ or error}") from error
+    check_finite(conversion.model, checkpoint)
     if output_dir is not None:
         _save(conversion, Path(output_dir))
     return conversion
@@ -162,7 +170,7 @@ def _convert_timm_names(
     hidden_size = positions.shape[2]
     patch_size = tuple(patches.shape[2:])
     if num_labels is None:
-        num_labels = len(head) if head is not None else 1000
+        num_labels = len(config.get("id2label") or (head if head is not None else range(1000)))
     sat_config = SATConfig(
         **{
             "hidden_size": hidden_size,
@@ -180,6 +188,13 @@ def _convert_timm_names(
     model = SATForWeaklySupervisedLocalization(sat_config)
     own = model.state_dict()
     converted, left_out = {}, []
+    if source == "timm" and head is not None and "id2label" in config and hasattr(model, "classifier"):
+        found = match_classes(
+            class_names(config["id2label"]), [f"LABEL_{row}" for row in range(len(head))], str(checkpoint)
+        )
+        warnings.warn(str(found), stacklevel=3)
+        read.state_dict = found_head(found.rows, read.state_dict, sat_config.initializer_range)
+        left_out += [] if "head.weight" in read.state_dict else ["head.weight", "head.bias"]
     for name, weight in read.state_dict.items():
         renamed = _rename(name, weight, model)
         if not renamed and name.startswith("blocks."):

@@ -69,13 +69,13 @@ class DemoModel:
     class_names: list[str]
 
     @classmethod
-    def load(cls, name: str) -> "DemoModel":
+    def load(cls, name: str, trust_remote_code: bool = False) -> "DemoModel":
         """Loads a checkpoint folder or Hub id, and runs it once, so that its first picture is not its slowest.
 
         Raises:
             CheckpointError: it cannot be used, or gives no localization map.
         """
-        network, processor = load_checkpoint(name)
+        network, processor = load_checkpoint(name, trust_remote_code)
         folder = Path(name)
         model = cls(
             folder.resolve().name if folder.is_dir() else name,

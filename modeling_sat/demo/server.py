@@ -19,13 +19,19 @@ UPLOAD_SECONDS = 60
 """How long a file may lie on the disk between its arrival and its reading, which removes it."""
 
 
-def serve(models: Sequence[str], examples: Sequence[str | Path] = (), port: int | None = None) -> None:
+def serve(
+    models: Sequence[str],
+    examples: Sequence[str | Path] = (),
+    port: int | None = None,
+    trust_remote_code: bool = False,
+) -> None:
     """Opens the page for checkpoints and serves it until it is interrupted.
 
     Args:
         models: folders or Hub ids; with several, their results stand side by side.
         examples: picture files of this machine that a visitor may choose.
         port: default: the first free one from 7860.
+        trust_remote_code: run the code that a model of others brings.
 
     Raises:
         CheckpointError: a checkpoint cannot be used.
@@ -33,7 +39,7 @@ def serve(models: Sequence[str], examples: Sequence[str | Path] = (), port: int 
         OSError: no port is free.
     """
     pictures = [read_example(path) for path in examples]
-    loaded = [DemoModel.load(model) for model in models]
+    loaded = [DemoModel.load(model, trust_remote_code) for model in models]
     # A service manager's end is a tidy one too: the temporary folder goes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="modeling_sat-demo-") as folder:

@@ -57,6 +57,7 @@ class EvaluationSettings:
         num_workers: processes that read images, per process.
         mixed_precision: `"no"`, `"fp16"` or `"bf16"`; `None`: what `accelerate launch` says.
         dataset_options: options of the dataset's reader.
+        trust_remote_code: run the code that a model of others brings.
     """
 
     model: str
@@ -80,6 +81,7 @@ class EvaluationSettings:
     num_workers: int = 0
     mixed_precision: str | None = None
     dataset_options: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
 
 
 def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     use_idle_cores()
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     with accelerator.main_process_first():
-        model, processor = load_checkpoint(settings.model)
+        model, processor = load_checkpoint(settings.model, settings.trust_remote_code)
         dataset = with_boxes(read_split(settings, settings.split))
         validation = None if settings.split == "validation" else read_validation(settings)
     model = model.to(accelerator.device).eval()

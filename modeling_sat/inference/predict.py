@@ -51,6 +51,7 @@ def predict_images(
     batch_size: int = 16,
     mixed_precision: str | None = None,
     draw_overlays: bool = True,
+    trust_remote_code: bool = False,
 ) -> PredictionSummary:
     """Localizes the objects of images with a checkpoint; under `accelerate launch`, with all of its processes.
 
@@ -71,6 +72,7 @@ def predict_images(
         batch_size: images in one forward pass of each process.
         mixed_precision: `no`, `fp16` or `bf16`; None: what `accelerate launch` says.
         draw_overlays: whether to draw map and boxes over each image.
+        trust_remote_code: run the code that a model of others brings.
 
     Raises:
         PredictionError: an argument or the output folder cannot be used, or no image can be read.
@@ -90,7 +92,7 @@ def predict_images(
     use_idle_cores()
     accelerator = Accelerator(mixed_precision=mixed_precision)
     with accelerator.main_process_first():
-        network, processor = load_checkpoint(model)
+        network, processor = load_checkpoint(model, trust_remote_code)
     class_names = unique_class_names(network.config.id2label)
     network = network.to(accelerator.device).eval()
     localizer = Localizer(network, processor, class_names, threshold, multiple_objects, quality, masks is not None)

@@ -40,6 +40,9 @@ class ModelArguments:
             "say; default: those that `model` was trained with, as far as they are known."
         },
     )
+    trust_remote_code: bool | None = field(
+        default=None, metadata={"help": "Run code that the checkpoint named by `model` brings; default: no."}
+    )
     image_size: int | None = field(default=None, metadata={"help": "Height and width of the model's input in pixels."})
     patch_size: int | None = None
     hidden_size: int | None = None
@@ -59,9 +62,8 @@ class ModelArguments:
 
     def config_fields(self) -> dict[str, Any]:
         """The fields of the method's configuration that were set."""
-        fields = {
-            name: value for name, value in vars(self).items() if name not in ("method", "model", "pixel_statistics")
-        }
+        of_the_start = ("method", "model", "pixel_statistics", "trust_remote_code")
+        fields = {name: value for name, value in vars(self).items() if name not in of_the_start}
         return {name: value for name, value in fields.items() if value is not None}
 
 

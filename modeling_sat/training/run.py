@@ -19,6 +19,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..baselines import METHODS
 from ..configuration_sat import pair
+from ..conversion import CheckpointError, check_code, check_finite
 from ..conversion.pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
 from ..data.checks import did_you_mean
@@ -282,6 +283,8 @@ def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreT
         raise ConfigurationError(str(error.__cause__ or error)) from error
     except ConfigurationError:
         raise
+    except CheckpointError as error:
+        raise ConfigurationError(str(error)) from error
     except (OSError, ValueError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         model = model_arguments.model
@@ -308,9 +311,11 @@ def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> Pre
             f"{model_arguments.model} is a file; make a folder of it by scripts/convert_checkpoint.py --checkpoint "
             f"{model_arguments.model} --source timm --output_dir FOLDER and give that folder as model."
         )
+    trust = bool(model_arguments.trust_remote_code)
+    check_code(model_arguments.model, trust)
     model, loading = method.from_pretrained(
         model_arguments.model, ignore_mismatched_sizes=True, output_loading_info=True, dtype=torch.float32,
-        **fields, **labels,
+        **({"trust_remote_code": True} if trust else {}), **fields, **labels,
     )  # fmt: skip
     resized = [key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]]
     wrong = [name for name in resized if "classifier" not in name]
@@ -319,6 +324,13 @@ def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> Pre
             f"{model_arguments.model} has {', '.join(wrong[:3])} of another shape than this configuration asks for; "
             "leave image_size, patch_size, hidden_size and the like to the checkpoint."
         )
+    lacking = sorted(name for name in loading["missing_keys"] if "classifier" not in name and "spatial_" not in name)
+    if lacking:
+        raise ConfigurationError(
+            f"{model_arguments.model} lacks {', '.join(lacking[:3])}{' …' if len(lacking) > 3 else ''}, which would stay "
+            "random. Give a whole checkpoint."
+        )
+    check_finite(model, model_arguments.model)
     return model
 
 
