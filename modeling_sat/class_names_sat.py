@@ -136,6 +136,8 @@ class _Name:
             self.whole, self.parts = named.whole, named.parts
         meant = {self.wnid} if self.wnid else _synsets_called().get(self.whole, set())
         words = imagenet_synsets().get(next(iter(meant))) if len(meant) == 1 else None
+        if words is not None and "," in self.whole:  # all words of a synset are as good as its id
+            self.wnid = next(iter(meant))
         if words is None:
             self.parts = {self.whole} - {""}
         else:
