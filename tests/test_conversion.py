@@ -167,6 +167,26 @@ class TestTimm:
         assert f"New, at their initial values: {', '.join(CLASS_HEAD + SPATIAL)}." in said
         assert "left out: head." in said
 
+    def test_class_names_are_matched_and_not_counted(self, timm_files):
+        with pytest.warns(UserWarning, match="new one of 5 classes stands in its place: .* has no names for its 5"):
+            conversion = convert_checkpoint(
+                timm_files / "vit.pth", "timm", classifier="class_token", id2label=dict(enumerate("abcde")), **HEADS
+            )
+        assert conversion.new == CLASS_HEAD + SPATIAL
+        assert sorted(conversion.left_out) == ["head.bias", "head.weight"]
+
+    def test_a_thousand_classes_without_names_are_imagenets(self, tmp_path):
+        source = vit(num_labels=1000)
+        save_file(timm_names(source), tmp_path / "vit.safetensors")
+        names = {0: "goldfish", 1: "n01440764", 2: "axolotl of mine"}
+        with pytest.warns(UserWarning, match="2 of the 3 classes keep .* taken for ImageNet-1k's in their order"):
+            conversion = convert_checkpoint(
+                tmp_path / "vit.safetensors", "timm", classifier="class_token", id2label=names, **HEADS
+            )
+        weight = conversion.model.classifier.weight.detach()
+        torch.testing.assert_close(weight[:2], source.classifier.weight[[1, 0]].detach(), rtol=0, atol=0)
+        assert conversion.model.config.id2label == names and conversion.new == SPATIAL
+
     def test_distilled(self, tmp_path):
         weights = timm_names(vit())
         positions = weights["pos_embed"]

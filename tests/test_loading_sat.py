@@ -7,7 +7,13 @@ import warnings
 import pytest
 import torch
 from model_mixin import TINY, images, tiny_model
-from transformers import AutoModelForImageClassification, DeiTConfig, DeiTForImageClassification, ViTConfig, ViTForImageClassification  # fmt: skip
+from transformers import (
+    AutoModelForImageClassification,
+    DeiTConfig,
+    DeiTForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization
 from modeling_sat.baselines import METHODS, CAMForWeaklySupervisedLocalization
@@ -82,7 +88,7 @@ class TestClasses:
 
     def test_without_names_the_order_stays(self, folder):
         for given in ({}, {"config": SATConfig(**TINY, classifier="class_token")}):
-            arguments = {"classifier": "class_token"} if not given else given
+            arguments = given or {"classifier": "class_token"}
             model = SATForWeaklySupervisedLocalization.from_pretrained(folder, **arguments)
             torch.testing.assert_close(model.classifier.weight, vit().classifier.weight, rtol=0, atol=0)
 
@@ -169,7 +175,12 @@ class TestArguments:
         assert method.from_pretrained(tmp_path, subfolder="inner").config.num_labels == 5
 
     def test_device_map_with_a_disk(self, folder, tmp_path):
-        device_map = {"vit.embeddings": "cpu", "vit.layernorm": "cpu", "patch_classifier": "cpu", "vit.layers.0": "cpu"}
+        device_map = {
+            "vit.embeddings": "cpu",
+            "vit.layernorm": "cpu",
+            "patch_classifier": "cpu",
+            "vit.layers.0": "cpu",
+        }
         device_map |= {f"vit.layers.{index}": "disk" for index in (1, 2, 3)}
         torch.manual_seed(0)
         model = SATForWeaklySupervisedLocalization.from_pretrained(

@@ -229,6 +229,26 @@ class TestPatchClassifier:
         assert outputs.class_maps.shape == (3, 5, 2, 5)
         torch.testing.assert_close(outputs.class_maps.mean((2, 3)), outputs.logits, rtol=1e-5, atol=1e-5)
 
+    def test_a_quantizer_that_replaces_layers_leaves_it_whole(self):
+        # As quanto does: every linear layer and convolution gives way to one of the quantizer's own.
+        model = tiny_model()
+        inputs = images()
+        with torch.no_grad():
+            expected = model(inputs, output_class_maps=True)
+            for module in list(model.modules()):
+                for name, child in module.named_children():
+                    if isinstance(child, torch.nn.Linear):
+                        replaced = torch.nn.Linear(child.in_features, child.out_features, child.bias is not None)
+                    elif isinstance(child, torch.nn.Conv2d):
+                        replaced = torch.nn.Conv2d(
+                            child.in_channels, child.out_channels, child.kernel_size, child.stride, child.padding
+                        )
+                    else:
+                        continue
+                    replaced.load_state_dict(child.state_dict())
+                    setattr(module, name, replaced)
+            assert_same(model(inputs, output_class_maps=True), expected, rtol=0, atol=0)
+
 
 class TestAreaLoss:
     # mean(0.2, 0.4, 0.6, 0.8) = 0.5

@@ -70,6 +70,7 @@ class TestLook:
 
     def test_pipelines_agree(self, seen, look, here):
         (found,) = seen[look]["weakly-supervised-object-localization"]
+        assert seen[look]["by the model itself"] == [found]
         best = here.logits[0].argmax().item()
         assert found["label"] == f"class {best}"
         assert found["score"] == pytest.approx(here.logits[0].softmax(0)[best].item(), abs=1e-5)

@@ -86,7 +86,9 @@ def vit_with_code(folder: Path) -> Path:
     fields = {name: value for name, value in TINY.items() if name != "num_spatial_layers"}
     ViTForImageClassification(ViTConfig(**fields)).save_pretrained(folder)
     ViTImageProcessorPil().save_pretrained(folder)
-    change(with_code(folder) / "config.json", auto_map={"AutoModelForImageClassification": "modeling_their.TheirModel"})
+    change(
+        with_code(folder) / "config.json", auto_map={"AutoModelForImageClassification": "modeling_their.TheirModel"}
+    )
     return folder
 
 
