@@ -16,7 +16,8 @@ NAME = "someone/sat-shapes"
 SHORT = [*TINY, "--per_device_train_batch_size", 8, "--max_steps", 2, "--save_strategy", "steps", "--save_steps", 1,
          "--eval_strategy", "steps", "--eval_steps", 2]  # fmt: skip
 PUBLISHED = {
-    ".gitattributes", "README.md", "class_names_sat.py", "config.json", "configuration_sat.py", "image_conversion_sat.py",
+    ".gitattributes", "README.md", "class_names_sat.py", "config.json", "configuration_sat.py", "image_arrays_sat.py",
+    "image_conversion_sat.py",
     "image_processing_sat.py", "loading_sat.py", "localization_sat.py", "maps.jpg", "model.safetensors", "modeling_sat.py", "pipeline_sat.py",
     "preprocessor_config.json", "quality_sat.py",
 }  # fmt: skip
