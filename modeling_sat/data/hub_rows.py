@@ -2,34 +2,22 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
-import pyarrow as pa
 from datasets import Dataset, IterableDataset
-from datasets.utils import tqdm
-from PIL import ExifTags, Image
 
-from ..image_conversion_sat import open_image
-from .cache import MIN_ROWS, cached_table
 from .checks import OnBadImage, listed, report_problems
-from .examples import Box, DatasetError, StoredRows, UndecodableImageError, UprightImage, to_dataset
+from .examples import Box, DatasetError, StoredRows, UprightImage, to_dataset
 from .hub_boxes import StoredBox, boxes_of, check_format, reach
 from .hub_columns import Columns, reach_feature
+from .hub_pictures import check_masks, look_at, looks_of, null_images
 
 
 logger = logging.getLogger(__name__)
-
-MASKS_LOOKED_AT = 10
-
-SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
 
 
 @dataclass
@@ -140,17 +128,18 @@ def convert_table(table: Dataset, rows: Rows) -> Dataset:
         DatasetError: rows cannot be used, and `on_bad_image` is "raise"; or none can, or the boxes have another format.
     """
     names, skip = rows.columns.names, rows.on_bad_image == "skip"
-    _check_masks(table, rows)
+    if rows.columns.has("mask"):
+        check_masks(table, names["mask"])
     described = table.select_columns(rows.columns.described)
     found = [rows.row(values, index) for index, values in enumerate(described)]
     found = _labelled(found, rows)
     pictures = table.select_columns([names["image"]]).cast_column(names["image"], datasets.Image(decode=False))
     sizes: list[tuple[int, int] | None] = [None] * len(table)
     for row in found:
-        if row.index in _null_images(table, names["image"]):
+        if row.index in null_images(table, names["image"]):
             row.problem = "it has no image"
     if skip or any(row.boxes for row in found):
-        looked_at = _looked_at(pictures, names["image"], rows, decode=skip)
+        looked_at = looks_of(pictures, names["image"], rows.dataset, rows.split, decode=skip)
         sizes = list(zip(looked_at["width"], looked_at["height"], strict=True))
         for row in found:
             if skip or row.boxes:
@@ -235,7 +224,7 @@ def _fitted(found: list[Row], sizes: list, rows: Rows) -> dict[int, list[Box]]:
         fit_both = check_format(
             ((row.boxes, sizes[row.index]) for row in boxed), columns.box_format, fraction, where
         )  # fmt: skip
-        if fit_both and not columns.is_format_given and columns.names["boxes"] != "boxes":
+        if fit_both and not columns.is_format_given and not columns.is_own_layout:
             logger.warning(
                 "The boxes in %s are read as %s; all would fit their images in the other format too. Pass box_format "
                 "to say which it is.", where, columns.box_format,
@@ -274,100 +263,6 @@ def _warn_of_percents(boxed: list[Row], sizes: list, where: str) -> None:
         )  # fmt: skip
 
 
-def _null_images(table: Dataset, column: str) -> set[int]:
-    null, offset = set(), 0
-    for chunk in table.data.column(column).chunks:
-        missing = np.asarray(chunk.is_null())
-        if pa.types.is_struct(chunk.type):
-            fields = [np.asarray(chunk.field(name).is_null()) for name in ("bytes", "path")]
-            missing = missing | np.logical_and(*fields)
-        null.update((np.flatnonzero(missing) + offset).tolist())
-        offset += len(chunk)
-    return null
-
-
-def _looked_at(pictures: Dataset, column: str, rows: Rows, decode: bool) -> dict[str, list]:
-    """Of each image its `width` and `height`, upright, whether it is stored `turned`, and its `problem`."""
-    look = partial(_look, decode=decode)
-
-    def looks() -> Iterator[dict[str, Any]]:
-        progress = tqdm(total=len(pictures), desc=f"Checking the {rows.split} images", unit=" images", leave=False)
-        with ThreadPoolExecutor() as pool, progress:
-            for batch in pictures.iter(batch_size=256):
-                yield from pool.map(look, batch[column])
-                progress.update(len(batch[column]))
-
-    def build(file: Path | None) -> tuple[Dataset, bool]:
-        table = pa.Table.from_pylist(list(looks()), _LOOKS)
-        if file is None:
-            return Dataset(table), False
-        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        return Dataset.from_file(str(file)), True
-
-    if len(pictures) < MIN_ROWS:
-        return build(None)[0].to_dict()
-    request = f"looked at {rows.dataset} {rows.split} {column} {decode}"
-    return cached_table(request, pictures._fingerprint, build).to_dict()
-
-
-_LOOKS = pa.schema([("width", pa.int32()), ("height", pa.int32()), ("turned", pa.bool_()), ("problem", pa.string())])
-
-
-def _look(picture: dict[str, Any] | None, decode: bool) -> dict[str, Any]:
-    nothing = {"width": 0, "height": 0, "turned": False}
-    if picture is None or (picture["bytes"] is None and picture["path"] is None):
-        return nothing | {"problem": "it has no image"}
-    try:
-        if picture["bytes"] is None and "://" in picture["path"]:
-            image = UprightImage(mode="RGB").decode_example(picture)
-            return {"width": image.width, "height": image.height, "turned": False, "problem": None}
-        with open_image(picture["path"] if picture["bytes"] is None else picture["bytes"]) as image:
-            orientation = _orientation(image)
-            width, height = image.size[::-1] if orientation in SIDEWAYS else image.size
-        if decode:
-            width, height = UprightImage(mode="RGB").decode_example(picture).size
-    except UndecodableImageError as error:
-        return nothing | {"problem": f"the image cannot be decoded ({error.__cause__})"}
-    except Exception as error:  # each of Pillow's decoders fails in its own way
-        return nothing | {"problem": f"the image cannot be decoded ({error})"}
-    return {"width": width, "height": height, "turned": orientation != 1, "problem": None}
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a damaged EXIF block, which `to_upright_rgb` leaves alone too
-        return 1
-    return orientation if orientation in range(2, 9) else 1
-
-
-def _check_masks(table: Dataset, rows: Rows) -> None:
-    """Refuses, by the first masks, the usual pictures of black and white, in which 255 would mean to ignore."""
-    if not rows.columns.has("mask"):
-        return
-    column = rows.columns.names["mask"]
-    masks = table.select_columns([column]).cast_column(column, datasets.Image(mode="L"))
-    values, looked_at = set(), 0
-    for mask in (row[column] for row in masks):
-        if mask is not None:
-            values |= set(np.unique(mask).tolist())
-            looked_at += 1
-        if looked_at == MASKS_LOOKED_AT:
-            break
-    if values == {0, 255}:
-        raise DatasetError(
-            f"The masks in the column {column!r} hold 0 and 255; 0 background, 1 foreground and 255 ignore were "
-            "expected. Map 255 to 1."
-        )
-    if values - {0, 1, 255}:
-        shown = ", ".join(map(str, sorted(values)[:5]))
-        raise DatasetError(
-            f"The masks in the column {column!r} hold {shown} as grey; 0 background, 1 foreground and 255 ignore were "
-            "expected. Map the numbers or colours of objects to 1."
-        )
-
-
 def convert_stream(table: IterableDataset, rows: Rows) -> IterableDataset:
     target, names = rows.target, rows.columns.names
     pictures = [ours for ours in ("image", "mask") if ours in target]
@@ -397,7 +292,7 @@ def _streamed(batch: dict[str, list], indices: list[int], rows: Rows, pictures: 
             row.problem = 'it has no label. Choose another split by splits, as in splits={"test": "validation"}'
         picture, boxes = values[names["image"]], []
         if not row.problem and (row.boxes or rows.on_bad_image == "skip"):
-            looked_at = _look(picture, decode=rows.on_bad_image == "skip")
+            looked_at = look_at(picture, decode=rows.on_bad_image == "skip")
             row.problem = looked_at["problem"]
             boxes = _streamed_boxes(row, (looked_at["width"], looked_at["height"]), rows)
         elif not row.problem and (picture is None or (picture["bytes"] is None and picture["path"] is None)):

@@ -167,7 +167,7 @@ def test_nothing_is_said_where_boxes_are_read_or_there_are_none(save, warnings):
     read(
         save,
         {"label": PETS, "boxes": List(BOX), "bbox": BOX},
-        [{"label": n, "boxes": [[0, 0, 9, 9]], "bbox": CAT} for n in (0, 1)],
+        [{"label": n, "boxes": [[25, 25, 35, 35]], "bbox": CAT} for n in (0, 1)],
     )
     read(save, {"label": PETS, "width": Value("int64")}, [{"label": n, "width": 4} for n in (0, 1)])
     assert not warnings.text

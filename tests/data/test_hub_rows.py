@@ -279,11 +279,11 @@ def test_a_split_without_labels_stays_refused_when_skipping(save):
 
 
 def test_looks_are_kept(save, monkeypatch, tmp_path):
-    monkeypatch.setattr("modeling_sat.data.hub_rows.MIN_ROWS", 0)
+    monkeypatch.setattr("modeling_sat.data.hub_pictures.MIN_ROWS", 0)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     folder = broken(save, "a truncated PNG")
     assert len(load_wsol_dataset(folder, split="train", on_bad_image="skip")) == 5
-    monkeypatch.setattr("modeling_sat.data.hub_rows._look", lambda *args, **options: pytest.fail("looked again"))
+    monkeypatch.setattr("modeling_sat.data.hub_pictures.look_at", lambda *args, **options: pytest.fail("looked again"))
     assert len(load_wsol_dataset(folder, split="train", on_bad_image="skip")) == 5
 
 
