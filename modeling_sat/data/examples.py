@@ -1,15 +1,20 @@
 """What every reader yields, and the columns that it becomes."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
+
+from ..image_conversion_sat import decode_image, to_upright_rgb
 
 
 class DatasetError(ValueError):
@@ -18,6 +23,95 @@ class DatasetError(ValueError):
 
 class MissingSplitError(DatasetError):
     """The dataset has no such split; what can be done without one may go on."""
+
+
+class UndecodableImageError(DatasetError, OSError):
+    """An image that is met on the way cannot be decoded; the message names it."""
+
+    def __init__(self, message: str):
+        # A worker process sends its traceback along, which ends in the sentence.
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Where the images of a table lie on disk, to say which one cannot be decoded.
+
+    Attributes:
+        split: of the dataset.
+        column: of the files.
+        files: Arrow streams, in the order of the rows.
+    """
+
+    split: str
+    column: str
+    files: tuple[str, ...]
+
+    def number_of(self, content: bytes) -> int | None:
+        """The first row, from 0, whose image has this content."""
+        offset = 0
+        for file in self.files:
+            with pa.memory_map(file) as source, pa.ipc.open_stream(source) as reader:
+                for batch in reader:
+                    stored = batch.column(self.column).field("bytes")
+                    lengths = pc.equal(pc.binary_length(stored), len(content)).fill_null(False)
+                    for index in pc.indices_nonzero(lengths).to_pylist():
+                        if stored[index].as_py() == content:
+                            return offset + index
+                    offset += len(batch)
+        return None
+
+
+class UprightImage(datasets.Image):
+    """An image that is decoded by `decode_image`, whatever its mode; in files that are written, a plain `Image`.
+
+    Attributes:
+        stored: where rows lie that were not decoded beforehand.
+        enough: (width, height) in pixels of the smallest image that a JPEG may be decoded to, at 1/2, 1/4 or 1/8 of its
+            size; None for its own size.
+    """
+
+    stored: StoredRows | None = None
+    enough: tuple[int, int] | None = None
+
+    @classmethod
+    def of_rows(cls, stored: StoredRows) -> "UprightImage":
+        feature = cls(mode="RGB")
+        feature.stored = stored
+        return feature
+
+    def reduced(self, enough: tuple[int, int]) -> "UprightImage":
+        feature = copy.copy(self)
+        feature.enough = enough
+        return feature
+
+    def decode_example(self, value: Any, token_per_repo_id: dict | None = None) -> Image.Image:
+        if not isinstance(value, dict):  # it has been decoded
+            return value
+        path, content = value["path"], value["bytes"]
+        try:
+            if content is None and path is None:
+                raise ValueError("there is none")
+            if content is None and "://" in path:  # within an archive or on a server
+                return to_upright_rgb(datasets.Image().decode_example(value, token_per_repo_id))
+            return decode_image(path if content is None else content, self.enough)
+        except Exception as error:  # a server or a decoder, each of which fails in its own way
+            raise UndecodableImageError(
+                f"{self._named(path, content)} cannot be decoded ({error}). Repair or remove it"
+                + ("." if self.stored is None else ', or pass on_bad_image="skip" to leave it out.')
+            ) from error
+
+    def _named(self, path: str | None, content: bytes | None) -> str:
+        number = None if self.stored is None or content is None else self.stored.number_of(content)
+        if number is None:
+            return path or ("An image" if self.stored is None else f"An image of the {self.stored.split} split")
+        return f"Row {number} of the {self.stored.split} split{f' ({path})' if path else ''}"
+
+
+BOXES_FEATURE = datasets.List(datasets.List(datasets.Value("float32"), length=4))
 
 
 Box = tuple[float, float, float, float]
@@ -80,7 +174,7 @@ class Benchmark:
     splits: Mapping[str, Callable[[], Split | datasets.Dataset]]
     published_counts: Mapping[str, int] = field(default_factory=dict)
     boxes_as_published: bool = False
-    image_feature: datasets.Image = field(default_factory=lambda: datasets.Image(mode="RGB"))
+    image_feature: datasets.Image = field(default_factory=lambda: UprightImage(mode="RGB"))
 
     def __post_init__(self):
         doubled = [name for name, uses in Counter(self.class_names).items() if uses > 1]
@@ -100,25 +194,27 @@ def to_dataset(
 
     Args:
         examples: a list, or an iterator of examples without masks.
-        image_feature: of the column `image`; default: mode RGB.
+        image_feature: of the column `image`; default: `UprightImage`.
         file: write the table there, as an Arrow stream, and map it into memory instead of holding it.
     """
     features = {
-        "image": image_feature or datasets.Image(mode="RGB"),
+        "image": image_feature or UprightImage(mode="RGB"),
         "image_id": datasets.Value("string"),
         "label": datasets.ClassLabel(names=class_names),
-        "boxes": datasets.List(datasets.List(datasets.Value("float32"), length=4)),
+        "boxes": BOXES_FEATURE,
     }
     if isinstance(examples, Sequence) and any(example.mask is not None for example in examples):
         features["mask"] = datasets.Image(mode="L")
     schema = datasets.Features(features).arrow_schema
     batches = _record_batches(iter(examples), schema)
     if file is None:
-        return datasets.Dataset(datasets.table.InMemoryTable(pa.Table.from_batches(batches, schema)))
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-    return datasets.Dataset.from_file(str(file))
+        table = datasets.Dataset(datasets.table.InMemoryTable(pa.Table.from_batches(batches, schema)))
+    else:
+        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        table = datasets.Dataset.from_file(str(file))
+    return table.cast_column("image", features["image"])  # what Arrow stores of a feature is its name
 
 
 def _record_batches(examples: Iterator[Example], schema: pa.Schema, size: int = 1000) -> Iterator[pa.RecordBatch]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import datasets
 from PIL import Image
 
-from .examples import Benchmark, Example, Split
+from .examples import Benchmark, Example, Split, UprightImage
 from .lists import image_paths, read_rows, require_known, require_same_keys, unique
 from .paths import benchmark_root, require
 from .wsol_metadata import read_wsol_metadata
@@ -19,7 +19,7 @@ PUBLISHED_COUNTS = {"train": 3334, "validation": 3333, "test": 3333}
 
 
 @dataclass
-class BannerlessImage(datasets.Image):
+class BannerlessImage(UprightImage):
     """An image without its lowest 20 pixels, which name its photographer."""
 
     _type: str = field(default="BannerlessImage", init=False, repr=False)

@@ -47,7 +47,8 @@ READERS: dict[str, Callable[..., Benchmark]] = {
     "shapes": read_shapes,
 }
 """Dataset name → function `(data_dir, **options) -> Benchmark`. One that draws random numbers has the option
-`seed`, one that can do with a part of its files `allow_partial`; `load_wsol_dataset` gives both."""
+`seed`, one that can do with a part of its files `allow_partial`, one
+that checks its rows itself `on_bad_image`; `load_wsol_dataset` gives them."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -93,7 +94,8 @@ def load_wsol_dataset(
             has no validation split of its own. At 0, train is the whole official training set.
         seed: of both choices, and of generated data.
         on_bad_image: "raise", or "skip" to leave out, with one warning, images that are missing or unreadable or have
-            an impossible box.
+            an impossible box or, in Parquet files, no label. With "skip" the images of Parquet files are decoded
+            beforehand.
         allow_partial: use a published benchmark of which some images are missing.
         reader_options: options of the dataset's reader, such as `num_classes` of `shapes`.
 
@@ -127,7 +129,7 @@ def load_wsol_dataset(
         if split_name not in SPLITS:
             raise DatasetError(f"There is no split {split_name!r}.{_hint(split_name, SPLITS)}")
 
-    shared_options = {"seed": seed, "allow_partial": allow_partial}
+    shared_options = {"seed": seed, "allow_partial": allow_partial, "on_bad_image": on_bad_image}
     benchmark = reader(data_dir, **_options(name, reader, shared_options, reader_options))
     is_stream = bool(reader_options.get("streaming"))
     if is_stream and (classes is not None or images_per_class is not None):
@@ -184,6 +186,21 @@ def _read_split(
     split = benchmark.splits[split_name]()
     if not isinstance(split, Split):
         return split
+    table = _table_of(split, benchmark, split_name, name, request, on_bad_image, allow_partial)
+    if type(table.features["image"]) is not type(benchmark.image_feature):  # a stored table has forgotten it
+        table = table.cast_column("image", benchmark.image_feature)
+    return table
+
+
+def _table_of(
+    split: Split,
+    benchmark: Benchmark,
+    split_name: str,
+    name: str,
+    request: str,
+    on_bad_image: OnBadImage,
+    allow_partial: bool,
+) -> datasets.Dataset:
     published = None if allow_partial else benchmark.published_counts.get(split_name)
 
     def table_of(examples: Iterable[Example], file: Path | None) -> datasets.Dataset:
@@ -239,7 +256,7 @@ def _options(
     name: str, reader: Callable[..., Benchmark], shared: dict[str, Any], reader_options: dict[str, Any]
 ) -> dict[str, Any]:
     _, *parameters = inspect.signature(reader).parameters
-    known = [parameter for parameter in parameters if parameter != "allow_partial"]
+    known = [parameter for parameter in parameters if parameter not in ("allow_partial", "on_bad_image")]
     unknown = sorted(set(reader_options).difference(known))
     if unknown:
         raise DatasetError(f"The dataset {name} has no option {unknown[0]!r}.{_hint(unknown[0], known)}")

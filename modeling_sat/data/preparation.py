@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..image_conversion_sat import decode_image, is_plain, open_image, to_upright_rgb
 from .checks import OnBadImage, report_problems, scaled_box
-from .examples import DatasetError, Example, png_bytes, to_dataset
+from .examples import DatasetError, Example, UprightImage, png_bytes, to_dataset
 from .loading import load_wsol_dataset
 
 
@@ -186,7 +186,7 @@ def _write_shard(file: Path, table: datasets.Dataset, split: str, settings: Prep
 
 def _stored(table: datasets.Dataset, resize_shorter: int | None, problems: list[str]) -> Iterator[Example]:
     """The rows with their images and masks as bytes; those that cannot be read go to `problems`."""
-    are_files = type(table.features["image"]) is datasets.Image
+    are_files = type(table.features["image"]) in (datasets.Image, UprightImage)
     raw = table
     for name in [*(["image"] if are_files else []), *(["mask"] if "mask" in table.features else [])]:
         raw = raw.cast_column(name, datasets.Image(decode=False))

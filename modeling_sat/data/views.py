@@ -1,7 +1,7 @@
 """Views of an image: what the model learns from, how it is decoded and scaled, and the ten crops that classify."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,29 +9,10 @@ import cv2
 import datasets
 import numpy as np
 import torch
+from datasets.distributed import split_dataset_by_node
 from PIL import Image
 
-from ..image_conversion_sat import ImageError, decode_image
-from .examples import DatasetError
-
-
-@dataclass
-class ReducedImage(datasets.Image):
-    """An image whose JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is still large enough.
-
-    Attributes:
-        enough: (width, height) in pixels of the smallest image to decode to.
-    """
-
-    enough: tuple[int, int] = (0, 0)
-
-    def decode_example(self, value: dict, token_per_repo_id: dict | None = None) -> Image.Image:
-        if value["bytes"] is None and "://" in value["path"]:  # within an archive or on a server
-            return super().decode_example(value, token_per_repo_id)
-        try:
-            return decode_image(value["path"] if value["bytes"] is None else value["bytes"], self.enough)
-        except ImageError as error:
-            raise DatasetError(f"{value['path']} cannot be decoded ({error}). Repair or remove it.") from error
+from .examples import UprightImage
 
 
 class TrainingView:
@@ -70,22 +51,18 @@ class TrainingView:
         self.horizontal_flip = horizontal_flip
         self.seed = seed
 
-    def of(self, dataset: datasets.Dataset | datasets.IterableDataset) -> "TrainingImages | datasets.IterableDataset":
-        """A labelled dataset seen through this view, its images decoded no larger than needed.
-
-        A stream is shuffled within a buffer, since its rows cannot be drawn in any order, and does not end.
-        """
+    def of(self, dataset: datasets.Dataset | datasets.IterableDataset) -> "TrainingImages | TrainingStream":
+        """A labelled dataset seen through this view, its images decoded no larger than needed."""
         dataset = dataset.select_columns(["image", "label"])
-        if type(dataset.features["image"]) is datasets.Image:
+        feature = dataset.features["image"]
+        if type(feature) is datasets.Image:
+            feature = UprightImage(mode="RGB")
+        if type(feature) is UprightImage:
             enough = (self.REDUCTION_LEFT * self.resize[1], self.REDUCTION_LEFT * self.resize[0])
-            dataset = dataset.cast_column("image", ReducedImage(mode="RGB", enough=enough))
-        if isinstance(dataset, datasets.Dataset):
-            return TrainingImages(dataset, self)
-        stream = dataset.shuffle(seed=self.seed, buffer_size=self.SHUFFLE_BUFFER).repeat(None)
-        stream = stream.map(
-            self, with_indices=True, batched=True, batch_size=16, remove_columns=["image", "label"]
-        )  # fmt: skip
-        return stream.with_format("torch")
+            dataset = dataset.cast_column("image", feature.reduced(enough))
+        return (
+            TrainingImages(dataset, self) if isinstance(dataset, datasets.Dataset) else TrainingStream(dataset, self)
+        )
 
     def __call__(
         self, batch: dict[str, list[Any]], draws: Sequence[int | tuple[int, ...]] | None = None
@@ -124,6 +101,34 @@ class TrainingImages(torch.utils.data.Dataset):
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict[str, torch.Tensor]]:
         batch = self.view(self.table[[position for _, position in keys]], keys)
         return [{name: column[index] for name, column in batch.items()} for index in range(len(keys))]
+
+
+class TrainingStream(torch.utils.data.IterableDataset):
+    """The images of a stream through a `TrainingView`, pass after pass without end, each pass in an order of its own.
+
+    Rows of a stream cannot be drawn in any order, so the next is drawn from a buffer. The order depends on the view's
+    seed and the pass alone, so that a training that is resumed and leaves out what it has seen goes on as if it had
+    not been interrupted.
+    """
+
+    def __init__(self, stream: datasets.IterableDataset, view: TrainingView):
+        self.stream = stream
+        self.view = view
+
+    def share_of(self, process_index: int, num_processes: int) -> "TrainingStream":
+        """The part of each pass that one of several processes reads."""
+        return TrainingStream(split_dataset_by_node(self.stream, process_index, num_processes), self.view)
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        for pass_number in itertools.count():
+            rows = self.stream.shuffle(seed=self.view.seed, buffer_size=self.view.SHUFFLE_BUFFER)
+            rows.set_epoch(pass_number)
+            index = -1
+            for index, row in enumerate(rows):
+                batch = self.view({"image": [row["image"]], "label": [row["label"]]}, [(pass_number, index)])
+                yield {name: column[0] for name, column in batch.items()}
+            if index < 0:  # as for a worker process that no shard is left for
+                return
 
 
 def resized_crop(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:

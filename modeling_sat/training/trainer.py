@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 from accelerate.data_loader import prepare_data_loader
-from datasets import IterableDataset
-from datasets.distributed import split_dataset_by_node
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -16,7 +14,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..configuration_sat import SATConfig, pair
-from ..data.views import PixelScaling, TrainingImages
+from ..data.views import PixelScaling, TrainingImages, TrainingStream
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from ..inference.sheets import draw_predictions
@@ -96,8 +94,8 @@ class SATTrainer(Trainer):
                 args.dataloader_drop_last,
             )  # fmt: skip
             settings = {"batch_sampler": batches}
-        elif isinstance(dataset, IterableDataset):
-            dataset = split_dataset_by_node(dataset, args.process_index, args.world_size)
+        elif isinstance(dataset, TrainingStream):
+            dataset = dataset.share_of(args.process_index, args.world_size)
             settings = {"batch_size": self._train_batch_size, "drop_last": True}
         else:
             return super().get_train_dataloader()

@@ -78,3 +78,18 @@ def write_coco():
         path.write_text(json.dumps(content))
 
     return write
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Saves each split's rows as `push_to_hub` does, and gives the name of the folder."""
+
+    def write(features, **splits):
+        for name, rows in splits.items():
+            table = datasets.Dataset.from_list(
+                rows, features=datasets.Features({"image": datasets.Image(), **features})
+            )
+            table.to_parquet(tmp_path / f"birds/data/{name}-00000-of-00001.parquet")
+        return str(tmp_path / "birds")
+
+    return write
