@@ -26,7 +26,7 @@ from .tables import as_json, as_markdown, published_for
 
 
 NEEDS_HINT = {
-    "boxes": "table4 and fig6 are about masks.",
+    "boxes": "Of masks alone, table4 and fig6 can be made.",
     "masks": "cub (with segmentations), openimages30k, caltech101 and shapes have masks.",
 }
 
@@ -219,11 +219,10 @@ def check_needs(options: argparse.Namespace, study: Study, recipes: Sequence[Rec
         for what, metrics in study.needs.items():
             if not there[what]:
                 titles = ", ".join(METRIC_TITLES[metric] for metric in metrics)
-                other = "masks" if what == "boxes" else "boxes"
-                alone = f"{other} alone" if there[other] else "no boxes and no masks"
+                others = [kind for kind, known in there.items() if known]
                 raise ConfigurationError(
-                    f"{options.study} is about {what} ({titles}), and the test images of {options.dataset} have "
-                    f"{alone}. {NEEDS_HINT[what]}"
+                    f"{options.study} is about {what}, and the test images of {options.dataset} have none"
+                    f"{f', {others[0]} alone' if others else ''}; it shows {titles}. {NEEDS_HINT[what]}"
                 )
 
 
