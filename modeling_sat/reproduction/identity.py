@@ -13,6 +13,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.file_download import repo_folder_name
 
+from ..conversion.pixel_statistics import pixel_statistics
 from ..data import READERS
 from ..data.options import dataset_options
 from ..training.arguments import ConfigurationError, resolve_fields
@@ -116,7 +117,11 @@ class Identifier:
         if kind == "files":
             return files_fingerprint(Path(name), self._leave_out)
         if kind == "start":
-            return checkpoint_fingerprint(Path(name)) if Path(name).exists() else _of_hub("model", name, "main")
+            if not Path(name).exists():
+                return _of_hub("model", name, "main")
+            # A folder's name and card say whether it is a DeiT, on which the scaling of pixels depends.
+            pixels = pixel_statistics(name) if Path(name).is_dir() else {}
+            return {**checkpoint_fingerprint(Path(name)), "pixels": _plain(pixels)}
         repository, _, revision = name.rpartition("@")
         return _of_hub("dataset", repository, revision)
 

@@ -35,6 +35,7 @@ def data(tmp_path) -> Path:
 def start(tmp_path) -> Path:
     (tmp_path / "start").mkdir()
     (tmp_path / "start/config.json").write_text('{"model_type": "vit"}')
+    (tmp_path / "start/preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5]}')
     (tmp_path / "start/model.safetensors").write_bytes(b"weights")
     return tmp_path / "start"
 
@@ -159,6 +160,15 @@ def test_a_starting_checkpoint_is_known_by_its_content(start, tmp_path):
         assert after != before
         before = after
     assert set(checkpoint_fingerprint(start)) == {"config.json", "model.safetensors", "preprocessor_config.json"}
+
+
+def test_a_folder_whose_name_scales_pixels(start):
+    before = key(model=str(start))
+    start.rename(start.with_name("deit-tiny"))
+    named = key(model=str(start.with_name("deit-tiny")))
+    start.with_name("deit-tiny").rename(start)
+    assert named != before == key(model=str(start))
+    assert key(model=str(start), pixel_statistics="imagenet") != before
 
 
 def test_a_name_of_the_hub_is_its_commit(monkeypatch, tmp_path):
