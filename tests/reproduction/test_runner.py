@@ -195,7 +195,7 @@ def call(*arguments):
         (["table2", "--dataset", "shapes", "--rows", "f"], r"no row 'f'; there are \(a\) L_cls"),
         (["table2", "--dataset", "shapes", "--jobs", "0"], "jobs is 0"),
         (["table8", "--dataset", "shapes", "--images_per_class", "5"], "compares values of images_per_class"),
-        (["table2", "--dataset", "shapes", "--seed", "5"], "give them by --seeds"),
+        (["table2", "--dataset", "shapes", "--data_seed", "5"], "give them by --seeds"),
         (["table2", "--dataset", "shapes", "--dataset_options", "[1]"], "is not a mapping|has a list"),
     ],
 )
