@@ -1,5 +1,7 @@
 """What a run's files say of it, as a model card tells it."""
 
+import dataclasses
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,27 +9,44 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from transformers import ViTConfig
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 
+from ..baselines import METHODS
+from ..configuration_sat import SATConfig
 from ..evaluation.report import CONSTANT_MAP_NAMES, CONSTANT_NAMES, METRIC_NAMES, METRICS_FILE
 from .checkpoint_files import read_json
 from .errors import PublishingError
 
 
 RUN_FILE = "run.json"
-_RECIPE = {
-    "optim": "optimizer", "learning_rate": "learning rate", "lr_scheduler_type": "schedule", "warmup_steps": "warm-up",
-    "weight_decay": "weight decay", "images in a batch": "images in a batch", "seed": "seed", "freeze": "frozen",
-    "classification_epochs": "passes with the classification loss alone", "drop_path_rate": "drop path",
-    "ema_decay": "decay of the averaged weights", "bf16": "bfloat16", "fp16": "float16",
-    "images_per_class": "images of each class", "resize_size": "images squashed to",
-}  # fmt: skip
-_MODEL = {
+_ALWAYS = (
+    "area_target", "area_loss_weight", "normalization_loss_weight", "num_spatial_layers", "classifier", "optim",
+    "learning_rate", "lr_scheduler_type", "weight_decay", "images in a batch", "seed",
+)  # fmt: skip
+"""Settings that a card names whatever they are; others where they differ from their default."""
+_WORDS = {
     "area_target": "target area λ", "area_loss_weight": "weight of the area loss",
     "normalization_loss_weight": "weight of the normalization loss", "num_spatial_layers": "spatial layers",
-    "classifier": "classifier",
+    "smoothing_kernel_size": "smoothing kernel of the map", "smoothing_sigma": "smoothing σ of the map",
+    "area_reduction": "area loss taken over", "drop_path_rate": "drop path", "optim": "optimizer",
+    "lr_scheduler_type": "schedule", "lr_scheduler_kwargs": "schedule's settings", "warmup_steps": "warm-up",
+    "freeze": "frozen", "classification_epochs": "passes with the classification loss alone",
+    "exact_area": "area loss over all parts of a batch", "ema_decay": "decay of the averaged weights",
+    "max_grad_norm": "greatest gradient norm (0: not clipped)", "adam_beta1": "Adam's β1", "adam_beta2": "Adam's β2",
+    "adam_epsilon": "Adam's ε", "bf16": "bfloat16", "fp16": "float16", "data_seed": "seed of the choice of images",
+    "images_per_class": "images of each class", "resize_size": "images squashed to",
+    "validation_fraction": "share of the training images held out", "on_bad_image": "images that cannot be read",
+    "allow_partial": "some published images may be missing", "dataloader_drop_last": "an uneven last batch left out",
+    "dataset_options": "options of the dataset",
 }  # fmt: skip
+"""Setting → what a card calls it; others by their names."""
+_SAID = frozenset((
+    "method", "model", "dataset", "training images", "image_size", "patch_size", "hidden_size", "num_hidden_layers",
+))  # fmt: skip
+"""Settings that sentences of the card tell."""
+_MOST_NAMES = 20
 _SOURCES = {
     "validation": "The threshold was chosen on validation images, the numbers are of others.",
     "test": "**The threshold was chosen on the very images it is measured on**, which flatters the boxes.",
@@ -100,18 +119,94 @@ class Run:
         return said
 
     def recipe(self) -> list[tuple[str, str]]:
-        """Settings that are set, by their names in words."""
-        values = [(name, self.config.get(key)) for key, name in _MODEL.items()]
-        values += [(name, self.settings.get(key)) for key, name in _RECIPE.items()]
+        """The settings of `_ALWAYS` and all that differ from their defaults, 0 and False among them, in words."""
+        values, defaults = self._values(), _defaults(self.config.get("model_type"))
+        names = [name for name in _ALWAYS if values.get(name) is not None]
+        names += [
+            name
+            for name, value in values.items()
+            if name not in (*_ALWAYS, *_SAID) and name in defaults and not _same(value, defaults[name])
+        ]
+        rows = [(_WORDS.get(name, name.replace("_", " ")), _say(name, values[name])) for name in names]
         if not self.settings and "train_batch_size" in self.state:
-            values.append(("images in a batch of each process", self.state["train_batch_size"]))
-        return [(name, str(value)) for name, value in values if value not in (None, False, "none", 0)]
+            rows.append(("images in a batch of each process", str(self.state["train_batch_size"])))
+        return rows
+
+    def _values(self) -> dict[str, Any]:
+        """Every setting that the run's record and the model's configuration have; of both, the latter's."""
+        own = _own_fields(self.config.get("model_type"))
+        of_model = {name: self.config[name] for name in self.config if name in own}
+        set_in_run = {
+            name: value for name, value in self.settings.items() if name in self.config and value is not None
+        }
+        return {**of_model, **{name: self.config[name] for name in set_in_run}} | {
+            name: value for name, value in self.settings.items() if name not in self.config and name not in own
+        }
 
     def _seconds(self) -> float | None:
         if self.session:
             return self.session.get("seconds")
         times = [entry["train_runtime"] for entry in self.state.get("log_history", []) if "train_runtime" in entry]
         return times[-1] if times else None
+
+
+def _own_fields(model_type: str | None) -> set[str]:
+    """What a method adds to a ViT's configuration."""
+    config = _config_class(model_type)
+    return set() if config is None else _names(config) - _names(ViTConfig)
+
+
+def _names(dataclass_type: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(dataclass_type)}
+
+
+def _defaults(model_type: str | None) -> dict[str, Any]:
+    """Setting → default, by the dataclasses of the training's arguments and of the model's configuration."""
+    # Not above: the training itself publishes.
+    from ..training.arguments import ARGUMENTS
+
+    found = {}
+    for dataclass_type in (*ARGUMENTS, _config_class(model_type)):
+        for field in () if dataclass_type is None else dataclasses.fields(dataclass_type):
+            if field.default is not dataclasses.MISSING:
+                found[field.name] = field.default
+            elif field.default_factory is not dataclasses.MISSING:
+                found[field.name] = field.default_factory()
+    return found
+
+
+def _config_class(model_type: str | None) -> type | None:
+    known = [method.config_class for method in METHODS.values()]
+    return next((config for config in known if config.model_type == (model_type or SATConfig.model_type)), None)
+
+
+def _same(value: Any, default: Any) -> bool:
+    if _plain(value) == _plain(default):
+        return True
+    return value in (None, {}, "", "{}") and default in (None, {}, "", "{}")
+
+
+def _plain(value: Any) -> Any:
+    """The value itself, of an enumeration its value, of a mapping in JSON the mapping."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return getattr(value, "value", value)
+
+
+def _say(name: str, value: Any) -> str:
+    """A value in a cell of a table, without what others need not read of a path."""
+    value = _plain(value)
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        shown = ", ".join(_say(name, item) for item in value[:_MOST_NAMES])
+        return f"{shown}, … ({len(value)})" if len(value) > _MOST_NAMES else shown
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_say(name, item)}" for key, item in value.items()) or "none"
+    return (local_name(value) if isinstance(value, str) and value else str(value)).replace("|", "\\|")
 
 
 def read_evaluation(folder: str | Path) -> dict[str, Any]:

@@ -4,19 +4,31 @@ import argparse
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets import IterableDataset
+
 from ..data import load_wsol_dataset
-from ..inference.localize import has_masks
-from ..training.arguments import ConfigurationError
+from ..inference.localize import has_boxes, has_masks
+from ..training.arguments import ConfigurationError, resolve_fields
 from .findings import Findings, Key
+from .identity import Identifier, reader_options
+from .names import METRIC_TITLES
 from .recipes import Cell, Recipe, find_recipes, make_cell, parse_fields
 from .runner import Runner, commands, read_outcome
+from .setting import describe
+from .steps import as_many_steps, count_images
 from .studies import LAPTOP_DATASETS, STUDIES, Row, Study
 from .tables import as_json, as_markdown, published_for
+
+
+NEEDS_HINT = {
+    "boxes": "Of masks alone, table4 and fig6 can be made.",
+    "masks": "cub (with segmentations), openimages30k, caltech101 and shapes have masks.",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training, and choice of images")
     parser.add_argument("--rows", nargs="+", help="some of the study's rows, by name or letter")
-    parser.add_argument("--protocol", default="sat", choices=["sat", "wsolevaluation"])
+    parser.add_argument("--protocol", choices=["sat", "wsolevaluation"], help="default: the recipe's, or else sat")
     parser.add_argument("--select_on_test", action="store_true", help="the published habit for the threshold")
     parser.add_argument("--ten_crop", action="store_true", help="classify by ten crops, as the paper does")
     parser.add_argument("--jobs", type=int, help="runs at once; default: one for each GPU, or for each CPU core")
@@ -65,7 +77,7 @@ def reproduce(options: argparse.Namespace, fields: Sequence[str], scripts: Path)
         None of a dry run, whose commands are printed.
 
     Raises:
-        ConfigurationError: no such recipe, field or row; no masks; or runs by other settings in the same folder.
+        ConfigurationError: no such recipe, field or row; no boxes or masks; or a cell that was tampered with.
         Stopped: by Ctrl-C or SIGTERM.
     """
     study, added = STUDIES[options.study], parse_fields(fields)
@@ -74,11 +86,14 @@ def reproduce(options: argparse.Namespace, fields: Sequence[str], scripts: Path)
     seeds = list(dict.fromkeys(options.seeds))
     rows = choose_rows(study, options.dataset, options.rows)
     recipes = find_recipes(scripts / "configs", options.dataset, options.model, options.config, study.by_model, added)
-    if study.needs_masks:
-        check_masks(options, recipes[0])
+    check_added(study, added)
+    check_needs(options, study, recipes)
     evaluate_options = [f"--{name}" for name in ("select_on_test", "ten_crop") if getattr(options, name)]
     cells = make_cells(study, rows, recipes, seeds, options, evaluate_options)
     for cell in unique(cells):
+        anew = cell.why_anew()
+        if anew is not None and not options.dry_run:
+            print(anew)
         cell.write_config()
     if options.dry_run:
         for cell in unique(cells):
@@ -124,22 +139,45 @@ def make_cells(
     seeds: Sequence[int],
     options: argparse.Namespace,
     evaluate_options: Sequence[str] = (),
+    count: Callable[[Mapping[str, Any]], tuple[int, int]] = count_images,
 ) -> dict[Key, dict[int, Cell]]:
-    """Place in the table → seed → cell. Different places may be the same cell."""
-    other = [options.protocol] if options.protocol != "sat" else []
-    evaluation = "-".join(["evaluation", *other, *(option.lstrip("-") for option in evaluate_options)])
-    shared: dict[str, Any] = {"protocol": options.protocol}
-    if options.data_dir is not None:
-        shared["data_dir"] = options.data_dir
+    """Place in the table → seed → cell. Different places may be the same cell.
+
+    Args:
+        count: gives the number of all training images of a run, and of classes.
+    """
     runs = options.output_dir / "runs"
-    return {
-        Key(f"{row.name}, {recipe.label}" if study.by_model else row.name, column.name): {
-            seed: make_cell(recipe, (row, column), seed, options.dataset, runs, evaluation, shared) for seed in seeds
-        }
-        for recipe in recipes
-        for row in rows
-        for column in study.columns
-    }
+    identifier = Identifier(options.output_dir)
+    cells: dict[Key, dict[int, Cell]] = {}
+    for recipe in recipes:
+        shared = shared_fields(recipe, options)
+        view = {**recipe.fields, **recipe.added}.get("view")
+        names = [shared["protocol"] if shared["protocol"] != "sat" else None, view and f"view-{view}"]
+        evaluation = "-".join(
+            filter(None, ["evaluation", *names, *(option.lstrip("-") for option in evaluate_options)])
+        )
+        data = {**recipe.fields, **recipe.added, **shared, "dataset": options.dataset, "data_seed": seeds[0]}
+        counts = count(data) if study.few_images else None
+        for row in rows:
+            for column in study.columns:
+                fields, few = dict(shared), column.fields.get("images_per_class")
+                if few is not None:
+                    whole = recipe.with_changes(recipe.changed_by(row)) | shared
+                    fields |= as_many_steps(whole, counts[0], few * counts[1])
+                name = f"{row.name}, {recipe.label}" if study.by_model else row.name
+                cells[Key(name, column.name)] = {
+                    seed: make_cell(
+                        recipe, (row, column), seed, options.dataset, runs, evaluation, fields, identifier
+                    )
+                    for seed in seeds
+                }  # fmt: skip
+    return cells
+
+
+def shared_fields(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
+    """Training fields that the command's own options give to every run of a recipe."""
+    shared = {"protocol": options.protocol or {**recipe.fields, **recipe.added}.get("protocol") or "sat"}
+    return shared if options.data_dir is None else {**shared, "data_dir": options.data_dir}
 
 
 def unique(cells: dict[Key, dict[int, Cell]]) -> list[Cell]:
@@ -149,20 +187,43 @@ def unique(cells: dict[Key, dict[int, Cell]]) -> list[Cell]:
     return list({cell.folder: cell for cell in ordered}.values())
 
 
-def check_masks(options: argparse.Namespace, recipe: Recipe) -> None:
+def check_added(study: Study, added: Mapping[str, Any]) -> None:
     """
     Raises:
-        ConfigurationError: the dataset's test images have no masks.
+        ConfigurationError: the command line gives a field that every row or every column sets itself.
     """
-    fields = {**recipe.fields, **recipe.added}
-    reader = fields.get("dataset_options", {})
-    checks = {name: fields[name] for name in ("allow_partial", "on_bad_image") if name in fields}
-    test = load_wsol_dataset(options.dataset, options.data_dir, "test", **checks, **reader)
-    if not has_masks(test):
-        raise ConfigurationError(
-            f"{options.study} is about masks, and the test images of {options.dataset} have none. cub (with "
-            "segmentations), openimages30k, caltech101 and shapes have masks."
-        )
+    for places in (study.rows, study.columns):
+        for name in set.intersection(*(set(place.fields) for place in places)) & added.keys():
+            raise ConfigurationError(
+                f"The study compares values of {name}, so it takes none from outside; leave it out."
+            )
+
+
+def check_needs(options: argparse.Namespace, study: Study, recipes: Sequence[Recipe]) -> None:
+    """
+    Raises:
+        ConfigurationError: the test images have no boxes or masks, and the study shows metrics of them.
+    """
+    asked = set()
+    for recipe in recipes:
+        fields = resolve_fields({**recipe.fields, **recipe.added, **shared_fields(recipe, options)})
+        settings = {name: fields[name] for name in ("classes", "allow_partial", "on_bad_image")}
+        settings |= {"seed": options.seeds[0]} | reader_options(fields)
+        if (request := repr((fields["data_dir"], settings))) in asked:
+            continue
+        asked.add(request)
+        test = load_wsol_dataset(options.dataset, fields["data_dir"], "test", **settings)
+        if isinstance(test, IterableDataset):
+            raise ConfigurationError("Images are evaluated from disk; leave streaming out of dataset_options.")
+        there = {"boxes": has_boxes(test), "masks": has_masks(test)}
+        for what, metrics in study.needs.items():
+            if not there[what]:
+                titles = ", ".join(METRIC_TITLES[metric] for metric in metrics)
+                others = [kind for kind, known in there.items() if known]
+                raise ConfigurationError(
+                    f"{options.study} is about {what}, and the test images of {options.dataset} have none"
+                    f"{f', {others[0]} alone' if others else ''}; it shows {titles}. {NEEDS_HINT[what]}"
+                )
 
 
 def write(
@@ -173,17 +234,15 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     seeds = list(dict.fromkeys(options.seeds))
     added = "".join(f", {name} {value}" for name, value in recipes[0].added.items())
-    source = "the test images themselves, the published habit" if options.select_on_test else "validation images"
     setting = (
-        f"Trained by {', '.join(os.path.relpath(recipe.path) for recipe in recipes)}{added}; seeds {', '.join(map(str, seeds))}; "
-        f"protocol {options.protocol}, threshold chosen on {source}"
-        + (", classes from ten crops." if options.ten_crop else ".")
+        f"Trained by {', '.join(os.path.relpath(recipe.path) for recipe in recipes)}{added}; "
+        f"seeds {', '.join(map(str, seeds))}. {describe(findings, study.metrics, study.few_images)}"
     )
     table = as_markdown(options.study, study, options.dataset, setting, findings, failed)
     (folder / "table.md").write_text(table)
     content = {
         "study": options.study, "dataset": options.dataset, "recipes": [str(recipe.path) for recipe in recipes],
-        "fields": dict(recipes[0].added), "protocol": options.protocol, "select_on_test": options.select_on_test,
+        "fields": dict(recipes[0].added), "setting": setting, "select_on_test": options.select_on_test,
         "ten_crop": options.ten_crop, "seeds": seeds, "published_dataset": dataset,
         "failed": {str(path): reason for path, reason in failed.items()}, **as_json(study, findings, published),
     }  # fmt: skip

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ..evaluation import LocalizationEvaluator, load_records
 from ..evaluation.analysis import accuracy_by_threshold, sizes_and_overlaps
 from ..evaluation.report import RECORDS_FILE
@@ -21,12 +23,24 @@ class Outcome:
         constants: constant box or map → metric → fraction.
         evaluation: the folder that scripts/evaluate.py wrote.
         threshold: of the localization, in use.
+        threshold_source: "validation", "test" or "fixed"; None: not recorded, as with the following.
+        protocol: of the evaluation.
+        cropped: whether the centre crop was seen, or the whole image.
+        ten_crop: whether classes are from ten crops.
+        steps: of the training.
+        images: that it was on.
     """
 
     metrics: Mapping[str, float]
     constants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     evaluation: Path | None = None
     threshold: float | None = None
+    threshold_source: str | None = None
+    protocol: str | None = None
+    cropped: bool | None = None
+    ten_crop: bool | None = None
+    steps: int | None = None
+    images: int | None = None
 
     def records(self) -> LocalizationEvaluator:
         return load_records(self.evaluation / RECORDS_FILE)
@@ -106,14 +120,15 @@ def threshold_interval(outcome: Outcome) -> dict[str, float]:
     The sweep's step times the thresholds of the longest unbroken stretch that holds the best one (Fig. 7).
     """
     evaluator = outcome.records()
-    accuracy = accuracy_by_threshold(evaluator)
-    best = low = high = int(accuracy.argmax())
-    near = accuracy >= accuracy[best] - 0.02 - 1e-9
-    while low > 0 and near[low - 1]:
-        low -= 1
-    while high + 1 < near.size and near[high + 1]:
-        high += 1
-    return {"threshold_interval": float(evaluator.thresholds[high] - evaluator.thresholds[low])}
+    thresholds = np.asarray(evaluator.thresholds)
+    step = float(np.diff(thresholds).max())
+    # A threshold that was fixed beforehand may stand between those of the sweep, and would count as one more step.
+    places = (thresholds - thresholds[np.isclose(np.diff(thresholds), step).argmax()]) / step
+    accuracy = accuracy_by_threshold(evaluator)[np.isclose(places, places.round(), atol=1e-3)]
+    near = accuracy >= accuracy.max() - 0.02 - 1e-9
+    stretches = np.split(np.arange(near.size), np.flatnonzero(np.diff(near)) + 1)
+    longest = max(len(stretch) for stretch in stretches if accuracy[stretch].max() == accuracy.max())
+    return {"threshold_interval": longest * step}
 
 
 def iou_by_size(outcome: Outcome) -> dict[str, float]:

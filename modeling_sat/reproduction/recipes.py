@@ -1,6 +1,7 @@
 """What is trained: a recipe, what a row changes of it, and the cell, a folder, that it is trained in."""
 
 import dataclasses
+import glob
 import hashlib
 import json
 import re
@@ -13,17 +14,14 @@ import yaml
 
 from ..baselines import METHODS
 from ..training.arguments import ARGUMENTS, ConfigurationError, ModelArguments, read_config, unknown_field
+from .identity import Identifier, differences, identity_key
 from .names import MODEL_TITLES
 from .studies import LAPTOP_DATASETS, Row
 
 
 TRAINING_FIELDS = {field.name: field for arguments in ARGUMENTS for field in dataclasses.fields(arguments)}
-WITHOUT_EFFECT = frozenset(
-    ("data_dir", "output_dir", "report_to", "logging_steps", "disable_tqdm", "dataloader_num_workers", "save_strategy",
-     "save_total_limit", "save_steps", "per_device_eval_batch_size", "eval_strategy", "dataloader_pin_memory",
-     "protocol", "view")
-)  # fmt: skip
-"""Fields in which two recipes may differ and yet train the same model."""
+IDENTITY_FILE = "cell.json"
+"""In a cell: what its run was made from, see `identity`."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +66,16 @@ class Cell:
     """One training run of a seed.
 
     Args:
-        folder: with `model/`, `evaluation…/`, `config.yaml` and `log.txt`.
+        folder: with `model/`, `evaluation…/`, `config.yaml`, `cell.json` and `log.txt`.
         fields: of the training, output_dir and seeds among them.
         evaluation: the folder of the evaluation that is wanted.
+        identity: what decides its result, see `identity.Identifier.of`.
     """
 
     folder: Path
     fields: Mapping[str, Any]
     evaluation: Path
+    identity: Mapping[str, Any]
 
     @property
     def config(self) -> Path:
@@ -84,23 +84,35 @@ class Cell:
     def write_config(self) -> None:
         """
         Raises:
-            ConfigurationError: the folder holds a run by other settings.
+            ConfigurationError: the folder holds a run that was made from something else, or does not say from what.
         """
+        record = self.folder / IDENTITY_FILE
         if self.config.is_file():
-            earlier = yaml.safe_load(self.config.read_text())
-            names = sorted((earlier.keys() | self.fields.keys()) - WITHOUT_EFFECT)
-            differ = [
-                f"{name} {earlier.get(name)}, now {self.fields.get(name)}"
-                for name in names
-                if earlier.get(name) != self.fields.get(name)
-            ]
+            differ = differences(_read(record), self.identity) if record.is_file() else [f"it has no {IDENTITY_FILE}"]
             if differ:
                 raise ConfigurationError(
                     f"{self.folder} holds a run by other settings: {'; '.join(differ)}. Choose another --output_dir, "
                     "or remove that folder."
                 )
         self.folder.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(self.identity, indent=2, ensure_ascii=False) + "\n")
         self.config.write_text(yaml.safe_dump(dict(self.fields), sort_keys=False, allow_unicode=True))
+
+    def why_anew(self) -> str | None:
+        """Where a run of the same name is there that this one is not: in what they differ."""
+        if self.config.is_file():
+            return None
+        name = self.folder.parent.name.rpartition("-")[0]
+        others = self.folder.parent.parent.glob(f"{glob.escape(name)}-????????/{self.folder.name}/{IDENTITY_FILE}")
+        others = sorted(others, key=lambda file: file.stat().st_mtime)
+        shown = "/".join(self.folder.parts[-3:])
+        if others:
+            differ = differences(_read(others[-1]), self.identity)
+            return f"{shown} is another run than {others[-1].parent.parent.name}: {'; '.join(differ)}."
+        earlier = self.folder.parent.parent / name / self.folder.name
+        if (earlier / self.config.name).is_file():
+            return f"{earlier} is not used: it does not say what data and starting checkpoint it was made from."
+        return None
 
 
 def make_cell(
@@ -111,19 +123,24 @@ def make_cell(
     runs: Path,
     evaluation_name: str = "evaluation",
     shared: Mapping[str, Any] | None = None,
+    identifier: Identifier | None = None,
 ) -> Cell:
     """The cell of a recipe as changed by `rows`, below the folder `runs`; the same run has the same folder.
 
     Args:
-        shared: further training fields that make no other run of it, such as data_dir.
+        shared: further training fields, such as data_dir, that are not named in the folder's name.
+        identifier: that of the other cells of a call, which spares looking at the same data again.
     """
     changed = recipe.changed_by(*rows)
-    folder = runs / f"{_slug(dataset)}-{recipe.path.stem}" / slug(changed) / f"seed-{seed}"
+    fields = recipe.with_changes(changed) | dict(shared or {}) | {"dataset": dataset}
+    identity = (identifier or Identifier(runs)).of(fields)
+    folder = (
+        runs / f"{_slug(dataset)}-{recipe.path.stem}" / f"{slug(changed)}-{identity_key(identity)}" / f"seed-{seed}"
+    )
     own = {
-        "dataset": dataset, "seed": seed, "data_seed": seed, "output_dir": str(folder / "model"),
-        "save_total_limit": 1, "disable_tqdm": True,
+        "seed": seed, "data_seed": seed, "output_dir": str(folder / "model"), "save_total_limit": 1, "disable_tqdm": True
     }  # fmt: skip
-    return Cell(folder, recipe.with_changes(changed) | dict(shared or {}) | own, folder / evaluation_name)
+    return Cell(folder, fields | own, folder / evaluation_name, identity)
 
 
 def slug(changed: Mapping[str, Any]) -> str:
@@ -192,8 +209,18 @@ def parse_fields(arguments: Sequence[str]) -> dict[str, Any]:
     for name in fields:
         if name not in TRAINING_FIELDS:
             raise ConfigurationError(unknown_field(name, "The command line"))
+        if name in ("seed", "data_seed"):
+            raise ConfigurationError(f"{name} is that of each run; give them by --seeds.")
     read = {name: [yaml.safe_load(value) for value in values] for name, values in fields.items()}
     return {name: True if not values else values[0] if len(values) == 1 else values for name, values in read.items()}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(f"{file} cannot be read ({error}); remove {file.parent}.") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _default(name: str) -> Any:

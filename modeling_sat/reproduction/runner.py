@@ -80,16 +80,25 @@ def read_outcome(cell: Cell, measure: Measure | None = None) -> Outcome:
         metrics["box_acc_mean"] = sum(deltas) / len(deltas)
     if result.get("median_iou_of_correct") is not None:
         metrics["median_iou_of_correct"] = result["median_iou_of_correct"]
-    run = cell.folder / "model" / RUN_FILE
-    rate = json.loads(run.read_text()).get("frozen_rate") if run.is_file() else None
-    if rate is not None:
-        metrics["frozen_rate"] = rate
+    run, state = (_read(cell.folder / "model" / name) for name in (RUN_FILE, TRAINER_STATE_NAME))
+    if run.get("frozen_rate") is not None:
+        metrics["frozen_rate"] = run["frozen_rate"]
     # One number of a constant box is its accuracy at an overlap of one half.
     constants = {name: {"gt_known_loc": value} for name, value in result.get("constant_box_baselines", {}).items()}
     for name, values in result.get("constant_map_baselines", {}).items():
         constants[name] = {metric: values[metric] for metric in ("pxap", "piou")}
-    outcome = Outcome(metrics, constants, cell.evaluation, result["threshold"])
+    outcome = Outcome(
+        metrics, constants, cell.evaluation, result["threshold"],
+        threshold_source=result.get("threshold_source"), protocol=result.get("protocol"),
+        cropped=None if "view" not in result else result["view"]["crop"] is not None,
+        ten_crop=result.get("ten_crop"), steps=state.get("global_step"),
+        images=run.get("settings", {}).get("training images"),
+    )  # fmt: skip
     return outcome if measure is None else replace(outcome, metrics={**metrics, **measure(outcome)})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 class Runner:

@@ -6,11 +6,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..evaluation import BOX_METRICS, PIXEL_METRICS
 from . import figures
 from .claims import Above, AboveConstants, AboveOthers, ChangesLittle, Claim, Measured, Reaches
 from .findings import Findings, Key, Measure, iou_by_size, threshold_interval
 
 
+BOX_NEEDS = frozenset((*BOX_METRICS, "box_acc_mean", "median_iou_of_correct", "threshold_interval"))
+MASK_NEEDS = frozenset((*PIXEL_METRICS, "iou_all", "iou_small", "iou_large"))
+"""Metrics of images with boxes, and of images with masks."""
 LAPTOP_DATASETS = ("shapes", "tiny_imagenet")
 """Datasets whose default recipe is a laptop's check of a study, with sweeps to fit."""
 
@@ -48,7 +52,6 @@ class Study:
         columns: of a grid, each with the fields that it changes beside those of the row.
         row_metrics: shown once for a row of a grid.
         by_model: whether all rows are trained on every model that has a recipe.
-        needs_masks: whether test images need masks.
         measure: further metrics from a cell's records.
         figure: draws the findings, if that makes sense.
     """
@@ -60,9 +63,20 @@ class Study:
     columns: tuple[Row, ...] = (Row(""),)
     row_metrics: tuple[str, ...] = ()
     by_model: bool = False
-    needs_masks: bool = False
     measure: Measure | None = None
     figure: Callable[[Findings], Figure] | None = None
+
+    @property
+    def needs(self) -> dict[str, list[str]]:
+        """What test images must have, "boxes" or "masks", and the metrics that need it."""
+        known = {"boxes": BOX_NEEDS, "masks": MASK_NEEDS}
+        needed = {what: [metric for metric in self.metrics if metric in metrics] for what, metrics in known.items()}
+        return {what: metrics for what, metrics in needed.items() if metrics}
+
+    @property
+    def few_images(self) -> bool:
+        """Whether its columns are numbers of training images for each class."""
+        return any("images_per_class" in column.fields for column in self.columns)
 
 
 def _batch(size: int, laptop: bool | None = None) -> Row:
@@ -76,7 +90,7 @@ SHOTS = (
     Row("3", {"images_per_class": 3}),
     Row("5", {"images_per_class": 5}),
     Row("10", {"images_per_class": 10}),
-    Row("full"),
+    Row("full", {"images_per_class": None}),
 )
 LAMBDAS = (0.15, 0.25, 0.35, 0.45, 0.55)
 
@@ -129,7 +143,6 @@ STUDIES: dict[str, Study] = {
             AboveOthers("SAT", "pxap"),
         ),
         by_model=True,
-        needs_masks=True,
         figure=figures.bars("piou", "pxap"),
     ),
     "table6": Study(
@@ -205,7 +218,6 @@ STUDIES: dict[str, Study] = {
             Measured("iou_large", "mean IoU of the largest third {}"),
         ),
         by_model=True,
-        needs_masks=True,
         measure=iou_by_size,
         figure=figures.overlap_by_size,
     ),

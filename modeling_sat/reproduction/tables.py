@@ -8,6 +8,7 @@ from .claims import RULE
 from .findings import Findings, Key, Summary, summarize
 from .names import CONSTANT_TITLES, DATASET_TITLES, METRIC_TITLES
 from .published import PUBLISHED, Numbers
+from .setting import CLASS_METRICS, PAPERS_CLASSES, PAPERS_THRESHOLD
 from .studies import Study
 
 
@@ -56,7 +57,8 @@ def as_markdown(
             title = f"*constant: {CONSTANT_TITLES[constant]}*"
             rows.append([title, "", *(_cell(summarize(value) if value else None, None, "") for value in values)])
     has_printed = known == dataset or any(row in numbers for row in findings.rows)
-    paper = f" In brackets: the paper on {DATASET_TITLES[known]}." if has_printed and known else ""
+    kinds = [PAPERS_THRESHOLD, *([PAPERS_CLASSES] if CLASS_METRICS & set(study.metrics) else [])]
+    paper = f" In brackets: the paper on {DATASET_TITLES[known]}, {', '.join(kinds)}." if has_printed and known else ""
     what = f"{METRIC_TITLES[study.metrics[0]]} by training images per class, in" if is_grid else "In"
     parts = [
         f"# {study.title} ({_place(name)} of the paper) on {dataset}",
@@ -80,7 +82,9 @@ def as_json(study: Study, findings: Findings, numbers: Numbers) -> dict[str, Any
     cells = [
         {
             "row": key.row, "column": key.column, "seed": seed, "evaluation": str(outcome.evaluation),
-            "threshold": outcome.threshold, "metrics": dict(outcome.metrics), "constants": dict(outcome.constants),
+            "threshold": outcome.threshold, "threshold_source": outcome.threshold_source,
+            "protocol": outcome.protocol, "ten_crop": outcome.ten_crop, "steps": outcome.steps,
+            "training_images": outcome.images, "metrics": dict(outcome.metrics), "constants": dict(outcome.constants),
         }
         for key, outcomes in findings.outcomes.items()
         for seed, outcome in outcomes.items()

@@ -234,6 +234,18 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SAT
     return tuple(arguments)
 
 
+def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Every field of a run, given or left at its default, as training reads it, without making a run of it.
+
+    Raises:
+        ConfigurationError: a field that does not exist, or a value of the wrong type.
+    """
+    known, unknown = _make_parser().parse_known_args(_as_argv(fields))
+    if unknown:
+        raise ConfigurationError(unknown_field(unknown[0].lstrip("-"), "The run"))
+    return {name: value for name, value in vars(known).items() if name != "config"}
+
+
 def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The fields of a YAML file and of those it names under `extends`, relative to itself: one file or a list of them.
 

@@ -11,6 +11,9 @@ from PIL import Image
 
 from modeling_sat.publishing import CardSettings, PublishingError, save_card
 from modeling_sat.publishing.cards import MARKER, card_files, model_card
+from modeling_sat.publishing.facts import Run
+from modeling_sat.training import DataArguments, ModelArguments, SATTrainingArguments
+from modeling_sat.training.checkpoints import run_record
 
 
 NAME = "someone/sat-tiny"
@@ -44,6 +47,58 @@ def test_it_tells_the_run(run):
     assert "| learning rate | 0.00012 |" in text and "| bfloat16 | True |" in text
     assert "frozen" not in text and "averaged" not in text  # were not set
     assert "/home/me" not in text and str(run) not in text
+
+
+ZEROS = {
+    "area_loss_weight": (0.0, "| weight of the area loss | 0.0 |"),
+    "normalization_loss_weight": (0, "| weight of the normalization loss | 0 |"),
+    "smoothing_kernel_size": (1, "| smoothing kernel of the map | 1 |"),
+    "drop_path_rate": (0.0, "| drop path | 0.0 |"),
+    "area_reduction": ("local", "| area loss taken over | local |"),
+    "classifier": ("class_token", "| classifier | class_token |"),
+    "seed": (0, "| seed | 0 |"),
+    "weight_decay": (0.0, "| weight decay | 0.0 |"),
+    "exact_area": (False, "| area loss over all parts of a batch | False |"),
+    "max_grad_norm": (0.0, "| greatest gradient norm (0: not clipped) | 0.0 |"),
+    "validation_fraction": (0.0, "| share of the training images held out | 0.0 |"),
+    "adam_beta2": (0.99, "| Adam's β2 | 0.99 |"),
+    "data_seed": (0, "| seed of the choice of images | 0 |"),
+    "warmup_steps": (0.2, "| warm-up | 0.2 |"),
+    "classes": (["a", "b|c"], r"| classes | a, b\|c |"),
+    "dataset_options": ('{"root": "/home/me/boxes", "num_train": 0}', "| options of the dataset | root boxes, num_train 0 |"),
+    "allow_partial": (True, "| some published images may be missing | True |"),
+    "lr_scheduler_kwargs": ({"min_lr": 0}, "| schedule's settings | min_lr 0 |"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ZEROS)
+def test_every_setting_that_is_not_the_default_is_named(run, name):
+    value, line = ZEROS[name]
+    for path, change in (
+        (run / "run.json", lambda content: content["settings"].update({name: value})),
+        (run / "config.json", lambda content: content.update({name: value} if name in content else {})),
+    ):
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+    text = model_card(run, NAME)
+    assert line in text and "/home/me" not in text
+
+
+def test_defaults_are_left_out_but_for_the_first(run):
+    arguments = (ModelArguments(), DataArguments(), SATTrainingArguments(output_dir=str(run), use_cpu=True))
+    record = json.loads((run / "run.json").read_text()) | run_record(*arguments, 8)
+    (run / "run.json").write_text(json.dumps(record))
+    names = [name for name, _ in Run(run).recipe()]
+    config = json.loads((run / "config.json").read_text())
+    changed = {
+        "drop path": config["drop_path_rate"] != 0.1,
+        "smoothing σ of the map": config["smoothing_sigma"] != 0.418,
+    }
+    assert set(names) - {name for name, differs in changed.items() if differs} == {
+        "target area λ", "weight of the area loss", "weight of the normalization loss", "spatial layers", "classifier",
+        "optimizer", "learning rate", "schedule", "weight decay", "images in a batch", "seed",
+    }  # fmt: skip
 
 
 def test_a_training_that_was_interrupted_does_not_claim_its_whole_time(run):

@@ -159,8 +159,30 @@ def test_the_interval_of_thresholds_by_hand(monkeypatch):
     accuracy = np.array([0.70, 0.69, 0.50, 0.69, 0.70, 0.71, 0.60])
     monkeypatch.setattr(module, "accuracy_by_threshold", lambda evaluator: accuracy)
     monkeypatch.setattr(Outcome, "records", lambda outcome: Curves(np.arange(7) / 10))
-    # best 0.71 at 0.5; 0.69 and above from 0.3 to 0.5, and not across the hole at 0.2
-    assert threshold_interval(Outcome({})) == {"threshold_interval": pytest.approx(0.2)}
+    # best 0.71 at 0.5; 0.69 and above at 0.3, 0.4 and 0.5, three steps of 0.1, and not across the hole at 0.2
+    assert threshold_interval(Outcome({})) == {"threshold_interval": pytest.approx(0.3)}
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "accuracy", "expected"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], [0.1, 0.7, 0.1, 0.2], 0.1),  # one good threshold is one step
+        ([0.1, 0.2, 0.3, 0.4], [0.7, 0.7, 0.7, 0.7], 0.4),
+        ([0.1, 0.2, 0.23, 0.3, 0.4], [0.1, 0.7, 0.7, 0.7, 0.1], 0.2),  # 0.23 was fixed beforehand
+        ([0.02, 0.1, 0.2, 0.3, 0.4], [0.7, 0.7, 0.7, 0.1, 0.1], 0.2),  # and so was 0.02
+        ([0.1, 0.2, 0.3, 0.4, 0.5], [0.7, 0.1, 0.7, 0.69, 0.1], 0.2),  # the best twice: the longer stretch
+        ([0.0, 0.25, 0.5, 0.75], [0.0, 0.0, 0.0, 0.0], 1.0),
+        ([index / 1000 for index in range(1000)], [0.5] * 999 + [0.6], 0.001),
+    ],
+)
+def test_every_threshold_counts_a_step(monkeypatch, thresholds, accuracy, expected):
+    import numpy as np
+
+    import modeling_sat.reproduction.findings as module
+
+    monkeypatch.setattr(module, "accuracy_by_threshold", lambda evaluator: np.array(accuracy))
+    monkeypatch.setattr(Outcome, "records", lambda outcome: Curves(np.array(thresholds)))
+    assert threshold_interval(Outcome({})) == {"threshold_interval": pytest.approx(expected)}
 
 
 def test_overlap_of_small_and_large_objects_by_hand(monkeypatch):
