@@ -18,6 +18,8 @@ DEFAULTS = {
     "validation_fraction": 0.1, "data_seed": 0, "classes": None, "allow_partial": False, "on_bad_image": "raise",
 }  # fmt: skip
 """Of a checkpoint without a record, and of another dataset than its run's."""
+SHARED = 0.1
+"""Data that share more than this part of their images with the run's are the run's, moved, grown or cut."""
 
 
 @dataclass
@@ -49,7 +51,8 @@ class EvaluatedData:
         self.dataset = self.dataset or settings["dataset"]
         self.is_the_runs = _same_name(self.dataset, settings.get("dataset"))
         recorded = self.record.images.get("data_dir") if self.is_the_runs else None
-        self.may_be_another = self.data_dir is not None and not (recorded and _same_name(self.data_dir, recorded))
+        # Where a run has not recorded its folder, the number of images must tell.
+        self.may_be_another = None not in (self.data_dir, recorded) and not _same_name(self.data_dir, recorded)
         self.data_dir = self.data_dir or recorded
         theirs = settings if self.is_the_runs else {}
         options = _options_of(theirs)
@@ -96,7 +99,8 @@ class EvaluatedData:
             numbers = fingerprints(train)
             trained = np.isin(numbers, record.trained)
             found = np.isin(numbers, record.held_out) & ~trained
-            if found.any() or (self.is_the_runs and (trained.any() or not self.may_be_another)):
+            shared = (found | trained).sum() / min(len(numbers), len(record.held_out) + len(record.trained))
+            if shared > SHARED or (self.is_the_runs and not self.may_be_another):
                 return self._held_out_by_the_run(train, found)
         chosen = self._load("validation")
         if record is None:
@@ -111,13 +115,7 @@ class EvaluatedData:
                 f"{record.path} does not record which images were trained on: all {len(chosen)} images held out of "
                 f"train of {self.dataset} may have been."
             )
-        trained = np.isin(fingerprints(chosen), record.trained)
-        if trained.any():
-            return chosen, (
-                f"{record.path} says that the checkpoint was trained on {trained.sum()} of the {len(chosen)} images "
-                f"held out of train of {self.dataset}."
-            )
-        return chosen, None
+        return self._without_trained(chosen)
 
     def _of_its_own(self, validation: Dataset) -> tuple[Dataset, str | None]:
         record = self.record
@@ -128,13 +126,20 @@ class EvaluatedData:
                 f"{self.dataset} has a validation split now, which it had not when {record.path} was written: its "
                 f"{len(validation)} images may have been trained on."
             )
-        trained = np.isin(fingerprints(validation), record.trained)
-        if not trained.any():
-            return validation, None
-        return validation, (
-            f"{record.path} says that the checkpoint was trained on {trained.sum()} of the {len(validation)} "
-            f"validation images of {self.dataset}."
+        return self._without_trained(validation)
+
+    def _without_trained(self, images: Dataset) -> tuple[Dataset, str | None]:
+        trained = np.isin(fingerprints(images), self.record.trained)
+        said = (
+            f"{self.record.path} says, by name and size, that the checkpoint was trained on {trained.sum()} of the "
+            f"{len(images)} validation images of {self.dataset}."
         )
+        if not trained.any():
+            return images, None
+        if trained.all():
+            return images, said
+        warnings.warn(f"{said} They are left out.", stacklevel=4)
+        return images.select(np.flatnonzero(~trained).tolist()), None
 
     def _held_out_by_the_run(self, train: Dataset, found: np.ndarray) -> tuple[Dataset, str | None]:
         record = self.record
