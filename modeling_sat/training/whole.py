@@ -21,6 +21,8 @@ MANIFEST_FILE = "manifest.json"
 AVERAGE_FILE = "ema.safetensors"
 """In a checkpoint of a run with `ema_decay`: the average, beside the weights that it goes on from."""
 _NOT_READ = {CONFIG_NAME, IMAGE_PROCESSOR_NAME, RUN_FILE, MANIFEST_FILE, "README.md", "training_args.bin"}
+_DIVIDED = ("pytorch_model_fsdp", "optimizer_", "global_step")
+"""How the folders of weights and states begin that FSDP and DeepSpeed write."""
 _HOLDS = {
     OPTIMIZER_NAME: {"state", "param_groups"}, SCHEDULER_NAME: {"last_epoch"}, SCALER_NAME: {"scale"},
     "rng_state": {"python", "numpy", "cpu"},
@@ -67,10 +69,8 @@ def damage(
     try:
         read_state(checkpoint)
         listed = _check_manifest(checkpoint)
-        divided = (
-            any(path.is_dir() for path in checkpoint.iterdir()) or (checkpoint / "pytorch_model_fsdp.bin").exists()
-        )
-        if divided:  # by FSDP or DeepSpeed, which know their own layouts
+        divided = any(path.is_dir() and path.name.startswith(_DIVIDED) for path in checkpoint.iterdir())
+        if divided or (checkpoint / "pytorch_model_fsdp.bin").is_file():  # each knows its own layout
             return None
         weights_of(checkpoint)
         if averaged:

@@ -57,9 +57,7 @@ def leave_record(output_dir, data_dir, data_seed=1, model=None, **fields):
 
 
 def evaluated(model, dataset="folder", data_dir=None, **given):
-    return EvaluatedData(
-        str(model), dataset, data_dir and str(data_dir), {name: None for name in DATA_OPTIONS} | given
-    )
+    return EvaluatedData(str(model), dataset, data_dir and str(data_dir), dict.fromkeys(DATA_OPTIONS) | given)
 
 
 def make_older(folder):

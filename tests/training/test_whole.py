@@ -190,7 +190,7 @@ def test_where_none_is_whole_nothing_begins_anew(tmp_path):
     for step in (2, 4):
         empty(make_checkpoint(tmp_path / f"checkpoint-{step}") / "model.safetensors")
     with pytest.raises(
-        ConfigurationError, match="No checkpoint in .* is whole: .*checkpoint-4 .*checkpoint-2 .*remove"
+        ConfigurationError, match=r"No checkpoint in .* is whole: .*checkpoint-4 .*checkpoint-2 .*remove"
     ):
         whole_checkpoint(arguments(tmp_path))
 
