@@ -2,16 +2,16 @@
 
 import json
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 
 from ..configuration_sat import pair
-from ..data import MissingSplitError, load_wsol_dataset
+from ..data import MissingSplitError
 from ..evaluation import (
     PIXEL_THRESHOLDS,
     ConstantBoxes,
@@ -25,31 +25,40 @@ from ..evaluation import (
 from ..evaluation.analysis import count_causes, error_causes, median_of_correct
 from ..evaluation.report import METRICS_FILE, PREDICTIONS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
 from .checkpoint import load_checkpoint
+from .evaluated_data import EvaluatedData
 from .localize import default_map, evaluate_localization, evaluation_view, has_boxes, has_masks, with_boxes
 from .sheets import draw_predictions, draw_worst
 from .threads import use_idle_cores
+
+
+DATA_OPTIONS = (
+    "validation_fraction", "data_seed", "classes", "allow_partial", "on_bad_image", "dataset_options",
+)  # fmt: skip
 
 
 @dataclass
 class EvaluationSettings:
     """What to evaluate and how; the fields are the options of `scripts/evaluate.py`.
 
+    Options of the data that are None are those of the checkpoint's run, whose `run.json` says which images it held out;
+    for a checkpoint without one, and for another dataset, they are those of `evaluated_data.DEFAULTS`.
+
     Args:
         model: a SAT checkpoint, folder or Hub id.
-        dataset: a name of `modeling_sat.data.READERS`, `org/name` on the Hub, or a folder of Parquet files.
+        dataset: a name of `modeling_sat.data.READERS`, `org/name` on the Hub, or a folder of Parquet files;
+            `None`: the run's.
         output_dir: folder for what is written.
-        data_dir: the dataset's folder; `None` for generated ones.
+        data_dir: the dataset's folder; `None`: where the run had it.
         split: the split to evaluate.
         protocol: `"sat"` or `"wsolevaluation"`.
         view: `"crop"` or `"whole"` instead of the protocol's own, which is the crop for `sat` alone.
         threshold: a fixed localization threshold in [0, 1] instead of one chosen on the validation split.
-        classes: names of those to keep, as in training.
+        classes: names of those to keep.
         allow_partial: use a published benchmark although some of its images are missing.
         on_bad_image: `"raise"`, or `"skip"` to leave out images that cannot be read.
         select_on_test: choose the threshold on the evaluated split itself, the published habit.
-        validation_fraction: share of train to choose the threshold on where the dataset has no validation split;
-            as in training, so that the model has not seen it.
-        data_seed: of that choice, as in training.
+        validation_fraction: share of train to choose the threshold on where the dataset has no validation split.
+        data_seed: of that choice.
         map: `"localization"` or `"class"`, see `evaluate_localization`.
         ten_crop: classify by ten crops, as the paper does on CUB; ten more passes of the model.
         quality: `"fast"`, or `"high"` for the mean over flips and resolutions; some 15 times the work.
@@ -61,7 +70,7 @@ class EvaluationSettings:
     """
 
     model: str
-    dataset: str
+    dataset: str | None
     output_dir: str
     data_dir: str | None = None
     split: str = "test"
@@ -69,18 +78,18 @@ class EvaluationSettings:
     view: str | None = None
     threshold: float | None = None
     classes: list[str] | None = None
-    allow_partial: bool = False
-    on_bad_image: str = "raise"
+    allow_partial: bool | None = None
+    on_bad_image: str | None = None
     select_on_test: bool = False
-    validation_fraction: float = 0.1
-    data_seed: int = 0
+    validation_fraction: float | None = None
+    data_seed: int | None = None
     map: str | None = None
     ten_crop: bool = False
     quality: str = "fast"
     batch_size: int = 64
     num_workers: int = 0
     mixed_precision: str | None = None
-    dataset_options: dict[str, Any] = field(default_factory=dict)
+    dataset_options: dict[str, Any] | None = None
     trust_remote_code: bool = False
 
 
@@ -88,7 +97,9 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     """Evaluates and, on the main process, writes `metrics.json`, `records.parquet`, pictures and a report.
 
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
-    the validation split, where it has boxes or masks; the one saved in the checkpoint. One chosen on validation images
+    the validation split, where it has boxes or masks; the one saved in the checkpoint. Images held out of train that
+    the checkpoint may have been trained on are no validation split: a warning counts them, and only where
+    `validation_fraction` asks for them is a threshold chosen on them, whose source is then "train". One chosen on validation images
     is saved into the processor of a checkpoint folder if it is that of `post_process_localization`: protocol `sat`, and the view
     that the processor shows, looked at once. Of another view it would be the wrong one: maps of a crop have another range.
 
@@ -105,8 +116,14 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     with accelerator.main_process_first():
         model, processor = load_checkpoint(settings.model, settings.trust_remote_code)
-        dataset = with_boxes(read_split(settings, settings.split))
-        validation = None if settings.split == "validation" else read_validation(settings)
+        data = EvaluatedData(
+            settings.model,
+            settings.dataset,
+            settings.data_dir,
+            {name: getattr(settings, name) for name in DATA_OPTIONS},
+        )
+        dataset = with_boxes(data.split(settings.split))
+        validation, chosen_from = (None, None) if settings.split == "validation" else read_validation(data)
     model = model.to(accelerator.device).eval()
     check_labels(model, dataset)
 
@@ -127,7 +144,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     result = {
         "model": settings.model,
         "protocol": settings.protocol,
-        "dataset": settings.dataset,
+        "dataset": data.dataset,
         "split": settings.split,
         "num_images": len(evaluated.records),
         "view": {"resize": view.resize, "crop": view.crop},
@@ -145,7 +162,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
         elif settings.select_on_test:
             result |= {"threshold": evaluated.select_threshold(), "threshold_source": "test"}
         else:
-            result |= {"threshold": chosen_on.select_threshold(), "threshold_source": "validation"}
+            result |= {"threshold": chosen_on.select_threshold(), "threshold_source": chosen_from}
     if has_boxes(dataset):
         constants = ConstantBoxes(view, settings.protocol).fit(chosen_on.records)
         result["constant_box_baselines"] = constants.score(evaluated.records)
@@ -216,33 +233,27 @@ def sweep_including(protocol: str, threshold: float | None) -> list[float]:
     return sorted([*sweep, threshold])
 
 
-def read_split(settings: EvaluationSettings, split: str) -> Dataset:
-    options = {
-        "validation_fraction": settings.validation_fraction,
-        "classes": settings.classes,
-        "allow_partial": settings.allow_partial,
-        "on_bad_image": settings.on_bad_image,
-        "seed": settings.data_seed,
-    }
-    dataset = load_wsol_dataset(settings.dataset, settings.data_dir, split, **(options | settings.dataset_options))
-    if isinstance(dataset, IterableDataset):
-        raise ValueError("Images are evaluated from disk; leave streaming out of dataset_options.")
-    return dataset
-
-
-def read_validation(settings: EvaluationSettings) -> Dataset | None:
-    """The dataset's validation split or one held out of train, if it has boxes or masks to choose a threshold by."""
+def read_validation(data: EvaluatedData) -> tuple[Dataset | None, str | None]:
+    """Images to choose a threshold on, if they have boxes or masks, and by which name the result calls them."""
     try:
-        validation = read_split(settings, "validation")
+        validation, why_not = data.validation()
     except MissingSplitError as error:
         warnings.warn(f"No images to choose a threshold on: {error} The checkpoint's own is used.", stacklevel=2)
-        return None
+        return None, None
+    if why_not is not None and data.given.get("validation_fraction") is None:
+        warnings.warn(f"No images to choose a threshold on: {why_not} The checkpoint's own is used.", stacklevel=2)
+        return None, None
     if not has_boxes(validation) and not has_masks(validation):
         warnings.warn(
             "The validation images have neither boxes nor masks; the checkpoint's own threshold is used.", stacklevel=2
         )
-        return None
-    return with_boxes(validation)
+        return None, None
+    if why_not is not None:
+        warnings.warn(
+            f"{why_not} The threshold is chosen on them as you ask, is called chosen on train, and is not saved.",
+            stacklevel=2,
+        )
+    return with_boxes(validation), "validation" if why_not is None else "train"
 
 
 def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
@@ -258,7 +269,12 @@ def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
     different = [
         (mine, other) for mine, other in zip(own, names) if mine != other and not other.startswith(f"{mine} (")
     ]
-    if different and not all(name.startswith("LABEL_") for name in own):
+    nameless = all(name.startswith("LABEL_") for name in own)
+    if nameless:
+        warnings.warn(
+            "The checkpoint's classes have no names; they are taken to stand in the dataset's order.", stacklevel=2
+        )
+    if different and not nameless:
         raise ValueError(
             f"The checkpoint's classes are not the dataset's, or stand in another order: {different[0][0]!r} where "
             f"the dataset has {different[0][1]!r}. Evaluate it on the data it was trained for."

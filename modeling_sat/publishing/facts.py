@@ -51,6 +51,7 @@ _SOURCES = {
     "validation": "The threshold was chosen on validation images, the numbers are of others.",
     "test": "**The threshold was chosen on the very images it is measured on**, which flatters the boxes.",
     "fixed": "The threshold was fixed beforehand.",
+    "train": "**The threshold was chosen on images that the checkpoint may have been trained on.**",
 }
 _OVER_THRESHOLDS = "MaxBoxAcc and MaxBoxAccV2 take the best threshold of the measured images by definition."
 

@@ -3,20 +3,36 @@
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import numpy as np
+import torch
+from datasets import Dataset, IterableDataset
+from safetensors import SafetensorError
 from torch import nn
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from ..inference.run_record import (
+    HELD_OUT,
+    OWN_SPLIT,
+    RUN_FILE,
+    RunRecord,
+    RunRecordError,
+    fingerprints,
+    packed,
+    read_run,
+    step_of,
+)
+from ..publishing.checkpoint_files import read_json
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
+from .whole import damage, to_disk, weights_of
 
 
-RUN_FILE = "run.json"
 STEPS_DEPEND_ON = (
     "seed", "data_seed", "freeze", "classification_epochs", "exact_area", "ema_decay", "optim", "learning_rate", "weight_decay",
     "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "lr_scheduler_type", "lr_scheduler_kwargs",
@@ -36,10 +52,82 @@ def partial_folder(output_dir: str | Path) -> Path:
 
 
 def last_checkpoint(output_dir: str | Path) -> Path | None:
-    """The checkpoint of the most steps that is whole, if there is one."""
-    folders = [path for path in Path(output_dir).glob("checkpoint-*") if path.name.partition("-")[2].isdigit()]
-    whole = [path for path in folders if (path / TRAINER_STATE_NAME).is_file()]
-    return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    """The checkpoint of the most steps, if there is one that was written to its end."""
+    return next((path for path in checkpoints_of(output_dir) if (path / TRAINER_STATE_NAME).is_file()), None)
+
+
+def checkpoints_of(output_dir: str | Path) -> list[Path]:
+    """Its folders `checkpoint-N`, the one of the most steps first."""
+    folders = [path for path in Path(output_dir).glob("checkpoint-*") if step_of(path) is not None and path.is_dir()]
+    return sorted(folders, key=step_of, reverse=True)
+
+
+def whole_checkpoint(arguments: SATTrainingArguments) -> Path | None:
+    """The checkpoint to go on from: the one that is asked for, or the last whole one of the run's folder.
+
+    A warning says which are passed over.
+
+    Raises:
+        ConfigurationError: the one that is asked for is not whole; or there are some and none of them is; or there is
+            a trained model without one, which starting anew would replace.
+    """
+    needs = {"fp16": arguments.fp16, "averaged": arguments.ema_decay is not None, "processes": arguments.world_size}
+    if arguments.resume_from_checkpoint is not None:
+        named = Path(arguments.resume_from_checkpoint)
+        if not (named / TRAINER_STATE_NAME).is_file():
+            raise ConfigurationError(
+                f"{named} is no checkpoint of a training: it has no {TRAINER_STATE_NAME}. Give a checkpoint-N folder, "
+                "or leave resume_from_checkpoint out to go on from the last one in output_dir."
+            )
+        reason = damage(named, **needs)
+        if reason is not None:
+            raise ConfigurationError(f"{named} is not whole: {reason}. Give another checkpoint-N folder.")
+        return named
+    passed_over = []
+    for checkpoint in checkpoints_of(arguments.output_dir):
+        reason = damage(checkpoint, **needs)
+        if reason is None:
+            if passed_over and arguments.process_index == 0:
+                warnings.warn(
+                    f"Not whole: {'; '.join(passed_over)}. Training goes on from {checkpoint}, the one before.",
+                    stacklevel=2,
+                )
+            return checkpoint
+        passed_over.append(f"{checkpoint} ({reason})")
+    if passed_over:
+        raise ConfigurationError(
+            f"No checkpoint in {arguments.output_dir} is whole: {'; '.join(passed_over)}. Choose another output_dir to "
+            f"train anew, or remove {'them' if len(passed_over) > 1 else 'it'} to train anew here."
+        )
+    return None
+
+
+def check_nothing_is_replaced(output_dir: str | Path, record: dict[str, Any]) -> None:
+    """Called where there is no checkpoint to go on from.
+
+    A trained model of the same settings is trained again, with a warning: `save_strategy="no"` leaves nothing else.
+
+    Raises:
+        ConfigurationError: output_dir holds a model of another run, or of none.
+    """
+    folder = Path(output_dir)
+    weights = next(
+        (folder / name for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME) if (folder / name).is_file()), None
+    )
+    if weights is None:
+        return
+    remedy = "Choose another output_dir, or remove the model to train anew here."
+    if not (folder / RUN_FILE).is_file():
+        raise ConfigurationError(f"{folder} holds a model ({weights.name}) that no training here has made. {remedy}")
+    differences = differences_between(_read_run(folder / RUN_FILE, "train anew"), record)
+    if differences:
+        raise ConfigurationError(
+            f"{folder} holds the model of another run and no checkpoint to go on from: {'; '.join(differences)}. {remedy}"
+        )
+    warnings.warn(
+        f"{folder} holds a trained model and no checkpoint to go on from; it is trained anew from step 0.",
+        stacklevel=2,
+    )
 
 
 @contextmanager
@@ -66,6 +154,33 @@ def explain_failed_writing(output_dir: str | Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def explain_failed_reading(checkpoint: str | Path | None) -> Iterator[None]:
+    """
+    Raises:
+        TrainingStopped: a file of the checkpoint is whole and yet not one that this training can go on from.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        EOFError,
+        SafetensorError,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise TrainingStopped(
+            f"Training cannot go on from {checkpoint} ({reason}); it may be of another training. Remove it to go on from "
+            "the one before it, or choose another output_dir."
+        ) from error
+
+
 def run_record(
     model_arguments: ModelArguments, data_arguments: DataArguments, arguments: SATTrainingArguments, images: int | None
 ) -> dict[str, Any]:
@@ -80,10 +195,57 @@ def run_record(
     return json.loads(json.dumps({"settings": settings, "length": length}, default=str))
 
 
+def images_record(
+    splits: Mapping[str, Dataset], data_arguments: DataArguments, is_held_out: bool, earlier: Iterable[RunRecord]
+) -> dict[str, Any]:
+    """Which images the run trains on and which it does not, as `RunRecord.images` has it.
+
+    Args:
+        is_held_out: the validation images were taken from train.
+        earlier: of the trainings that this one goes on from, whose images it has been trained on too.
+    """
+    folder = data_arguments.data_dir
+    record = {
+        "data_dir": folder and str(Path(folder).resolve()),
+        "validation": None,
+        "trained": None,
+        "held_out": None,
+    }
+    if isinstance(splits["train"], IterableDataset):
+        return record  # not known
+    trained = [record.trained for record in earlier if record.trained is not None]
+    record["trained"] = packed(np.concatenate([fingerprints(splits["train"]), *trained]))
+    held_out = fingerprints(splits["validation"]) if "validation" in splits else np.empty(0, np.uint64)
+    record["held_out"] = packed(held_out)
+    if "validation" in splits:
+        record["validation"] = HELD_OUT if is_held_out else OWN_SPLIT
+    return record
+
+
+def without_trained(validation: Dataset, earlier: Iterable[RunRecord]) -> Dataset | None:
+    """The validation images that no training which this one goes on from was trained on; None where there are none."""
+    for record in earlier:
+        if record.trained is None:
+            continue
+        seen = np.isin(fingerprints(validation), record.trained)
+        if not seen.any():
+            continue
+        warnings.warn(
+            f"{seen.sum()} of {len(validation)} validation images were trained on before, says {record.path}; they "
+            "are left out. The validation_fraction and data_seed of that training hold out the images that it did.",
+            stacklevel=2,
+        )
+        if seen.all():
+            return None
+        validation = validation.select(np.flatnonzero(~seen).tolist())
+    return validation
+
+
 def write_run(output_dir: str | Path, content: dict[str, Any]) -> None:
     """Writes `run.json`, at once: another process may be reading it."""
     being_written = Path(output_dir, f".{RUN_FILE}")
     being_written.write_text(json.dumps(content, indent=2))
+    to_disk(being_written)
     os.replace(being_written, Path(output_dir, RUN_FILE))
 
 
@@ -94,24 +256,12 @@ def check_same_run(checkpoint: Path, record: dict[str, Any]) -> None:
         ConfigurationError: with what differs. A longer or shorter run is the same run only while its learning rate
             does not depend on its length.
     """
-    path = checkpoint.parent / RUN_FILE
-    if not path.is_file():
+    places = (checkpoint.parent / RUN_FILE, checkpoint / RUN_FILE)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         warnings.warn(f"{checkpoint} does not say by which settings it was trained; going on from it.", stacklevel=2)
         return
-    try:
-        earlier = json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error}); remove it to go on from {checkpoint} by the settings of now."
-        ) from error
-    names = [name for name in record["settings"] if earlier["settings"].get(name) != record["settings"][name]]
-    differences = [f"{name} {earlier['settings'].get(name)}, now {record['settings'][name]}" for name in names]
-    if not differences and record["settings"]["lr_scheduler_type"] not in _UNBOUNDED_SCHEDULES:
-        differences = [
-            f"{name} {earlier['length'][name]}, now {value}, on which its falling learning rate depends"
-            for name, value in record["length"].items()
-            if earlier["length"][name] != value
-        ]
+    differences = differences_between(_read_run(path, f"go on from {checkpoint}"), record)
     if differences:
         raise ConfigurationError(
             f"{checkpoint} is of another run: {'; '.join(differences)}. Give the settings of that run to go on with "
@@ -119,27 +269,58 @@ def check_same_run(checkpoint: Path, record: dict[str, Any]) -> None:
         )
 
 
+def differences_between(earlier: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """What two runs were told otherwise, in words."""
+    then, now = earlier["settings"], record["settings"]
+    differences = [
+        f"{name} {then.get(name)}, now {value}"
+        for name, value in now.items()
+        if _comparable(name, then.get(name, _default(name))) != _comparable(name, value)
+    ]
+    if not differences and now["lr_scheduler_type"] not in _UNBOUNDED_SCHEDULES:
+        differences = [
+            f"{name} {earlier['length'][name]}, now {value}, on which its falling learning rate depends"
+            for name, value in record["length"].items()
+            if earlier.get("length", {}).get(name, value) != value
+        ]
+    return differences
+
+
+def _default(name: str) -> Any:
+    """What a setting was before a run recorded it: what it is where nobody sets it."""
+    for kind in (ModelArguments, DataArguments, SATTrainingArguments):
+        field = kind.__dataclass_fields__.get(name)
+        if field is not None and field.default is not MISSING:
+            return field.default
+    return None
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """The same options may be written with other spaces."""
+    if name == "dataset_options" and isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _read_run(path: Path, purpose: str) -> dict[str, Any]:
+    try:
+        return read_run(path)
+    except RunRecordError as error:
+        raise ConfigurationError(f"{error}; remove it to {purpose} by the settings of now.") from error
+
+
 def check_weights_fit(checkpoint: Path, model: nn.Module) -> None:
     """Refuses a checkpoint of another model before its weights are half loaded.
 
     Raises:
-        ConfigurationError: a weight is missing, too many, or of another shape.
+        ConfigurationError: a weight is missing, too many, or of another shape; or a class has another name.
     """
-    weights = checkpoint / SAFE_WEIGHTS_NAME
-    if not (checkpoint / TRAINER_STATE_NAME).is_file():
-        raise ConfigurationError(
-            f"{checkpoint} is no checkpoint of a training: it has no {TRAINER_STATE_NAME}. Give a checkpoint-N folder, "
-            "or leave resume_from_checkpoint out to go on from the last one in output_dir."
-        )
-    if not weights.is_file():
-        return  # sharded
-    try:
-        with safe_open(weights, framework="pt") as file:
-            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ConfigurationError(
-            f"{weights} cannot be read ({error}); remove {checkpoint} to go on from the one before it."
-        ) from error
+    if not any((checkpoint / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
+        return  # divided by FSDP or DeepSpeed
+    there = weights_of(checkpoint)
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     wrong = sorted(name for name in there.keys() | expected.keys() if there.get(name) != expected.get(name))
     if wrong:
@@ -148,3 +329,11 @@ def check_weights_fit(checkpoint: Path, model: nn.Module) -> None:
             f"{expected.get(wrong[0], 'missing')} in this one. Choose another output_dir, or the configuration that "
             "it was trained by."
         )
+    names = read_json(checkpoint / CONFIG_NAME) or {}
+    for index, name in names.get("id2label", {}).items():
+        now = model.config.id2label.get(int(index))
+        if now != name:
+            raise ConfigurationError(
+                f"{checkpoint} was trained on other classes, or in another order: class {index} is {name!r} there and "
+                f"{now!r} in the data. Choose another output_dir, or the data that it was trained on."
+            )

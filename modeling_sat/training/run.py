@@ -4,7 +4,7 @@ import dataclasses
 import warnings
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ..data.views import TrainingView
 from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
 from ..image_processing_sat import SATImageProcessor
 from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
+from ..inference.run_record import RunRecord, RunRecordError
 from ..inference.threads import use_idle_cores
 from ..publishing import PublishingError, save_card
 from ..publishing.cards import CARD_FILE
@@ -36,11 +37,15 @@ from ..publishing.machine import describe_hardware, software_versions
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .checkpoints import (
     TrainingStopped,
+    check_nothing_is_replaced,
     check_same_run,
     check_weights_fit,
     explain_failed_writing,
+    images_record,
     last_checkpoint,
     run_record,
+    whole_checkpoint,
+    without_trained,
     write_run,
 )
 from .freezing import freeze
@@ -63,7 +68,7 @@ def train(
     use_one_gpu(arguments)
     set_seed(arguments.seed)
     with arguments.main_process_first(desc="reading the dataset"):
-        splits = load_splits(data_arguments, arguments)
+        splits, is_held_out = load_splits(data_arguments, arguments)
     is_stream = isinstance(splits["train"], IterableDataset)
     if is_stream:
         check_stream(splits, arguments)
@@ -72,6 +77,9 @@ def train(
             f"{arguments.world_size} processes cannot share {len(splits['train'])} training images; start at most as "
             "many (accelerate launch --num_processes)."
         )
+    earlier = earlier_trainings(model_arguments.model, arguments)
+    if "validation" in splits and (validation := without_trained(splits.pop("validation"), earlier)) is not None:
+        splits["validation"] = validation
     check_best_metric(arguments, splits.get("validation"))
     if "validation" not in splits:
         arguments.eval_strategy = IntervalStrategy.NO
@@ -84,6 +92,7 @@ def train(
     if arguments.process_index == 0:
         if arguments.freeze != "none":
             print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
+        record["images"] = images_record(splits, data_arguments, is_held_out, earlier)
         write_run(arguments.output_dir, {**record, "frozen_rate": rate})
     image_size = pair(model.config.image_size)
     processor = build_processor(model_arguments.model, image_size, model_arguments.pixel_statistics)
@@ -189,17 +198,32 @@ def check_best_metric(arguments: SATTrainingArguments, validation: Dataset | Non
 
 
 def checkpoint_to_resume(arguments: SATTrainingArguments, model: PreTrainedModel, record: dict) -> Path | None:
-    """The checkpoint that is asked for, or the last of the run's folder.
+    """The checkpoint that is asked for, or the last whole one of the run's folder.
 
     Raises:
-        ConfigurationError: it is of another run or another model.
+        ConfigurationError: it is of another run or another model, or not whole.
     """
-    named = arguments.resume_from_checkpoint
-    checkpoint = last_checkpoint(arguments.output_dir) if named is None else Path(named)
+    checkpoint = whole_checkpoint(arguments)
     if checkpoint is not None:
         check_weights_fit(checkpoint, model)
         check_same_run(checkpoint, record)
+    else:
+        check_nothing_is_replaced(arguments.output_dir, record)
     return checkpoint
+
+
+def earlier_trainings(model: str | None, arguments: SATTrainingArguments) -> list[RunRecord]:
+    """The records of what this training goes on from: a run's model, its own checkpoint, or both.
+
+    Raises:
+        ConfigurationError: one cannot be read.
+    """
+    try:
+        own = arguments.resume_from_checkpoint or last_checkpoint(arguments.output_dir)
+        records = [RunRecord.of(model), RunRecord.of(own)]
+    except RunRecordError as error:
+        raise ConfigurationError(f"{error}; remove it to train without it.") from error
+    return [record for record in records if record is not None]
 
 
 @contextmanager
@@ -229,8 +253,8 @@ def explain_failure(arguments: SATTrainingArguments) -> Iterator[None]:
         ) from error
 
 
-def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) -> DatasetDict:
-    """The train split and, if there is one or it can be held out of train, the validation split."""
+def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) -> tuple[DatasetDict, bool]:
+    """The train split and, if there is one or it can be held out of train, the validation split; and whether it was."""
     try:
         options = dataset_options(data_arguments.dataset_options)
     except ArgumentTypeError as error:
@@ -244,11 +268,15 @@ def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) 
         "seed": arguments.data_seed or 0,
     }
     name, folder = data_arguments.dataset, data_arguments.data_dir
+    settings |= options
+    whole = settings | {"validation_fraction": 0.0}
+    with suppress(MissingSplitError):
+        return load_wsol_dataset(name, folder, ["train", "validation"], **whole), False
     try:
-        return load_wsol_dataset(name, folder, ["train", "validation"], **(settings | options))
+        return load_wsol_dataset(name, folder, ["train", "validation"], **settings), True
     except MissingSplitError as error:
         warnings.warn(f"{error} Nothing is evaluated between epochs, and no threshold is chosen.", stacklevel=2)
-        return load_wsol_dataset(name, folder, ["train"], **(settings | {"validation_fraction": 0.0} | options))
+        return load_wsol_dataset(name, folder, ["train"], **whole), False
 
 
 def check_stream(splits: DatasetDict, arguments: SATTrainingArguments) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -22,14 +23,13 @@ from ..modeling_sat import share_of_batch, sum_over_processes
 from ..publishing import prepare_repository, publish_checkpoint
 from .arguments import ConfigurationError, SATTrainingArguments
 from .batches import TrainingBatches
-from .checkpoints import TrainingStopped, explain_failed_writing, partial_folder
+from .checkpoints import RUN_FILE, TrainingStopped, explain_failed_reading, explain_failed_writing, partial_folder
 from .trackers import tolerate_failures
+from .whole import AVERAGE_FILE, damage, seal, to_disk
 
 
 MAP_PICTURES = 12
 """Images drawn at every evaluation."""
-AVERAGE_FILE = "ema.safetensors"
-"""In a checkpoint of a run with `ema_decay`: the average, beside the weights that it goes on from."""
 LOSSES = ("classification_loss", "area_loss", "normalization_loss")
 
 
@@ -261,23 +261,75 @@ class SATTrainer(Trainer):
                 if self._average is not None:
                     save_file(self._average.state_dict(), partial / name / AVERAGE_FILE)
                 self.state.save_to_json(str(partial / name / TRAINER_STATE_NAME))
+                if Path(args.output_dir, RUN_FILE).is_file():
+                    shutil.copy(Path(args.output_dir, RUN_FILE), partial / name)
+                seal(partial / name)
                 shutil.rmtree(place, ignore_errors=True)
                 os.replace(partial / name, place)
+                to_disk(place.parent)
                 partial.rmdir()
                 rotate_checkpoints(args.output_dir, args.save_total_limit, self.state.best_model_checkpoint, True)
             self.accelerator.wait_for_everyone()
 
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
+        with explain_failed_reading(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
     def _load_optimizer_and_scheduler(self, checkpoint) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if self._average is not None and checkpoint is not None:
-            self._load_average(checkpoint)
+        if checkpoint is None:
+            return
+        self._find_best(Path(checkpoint))
+        with explain_failed_reading(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+            if self._average is not None:
+                self._load_average(checkpoint)
+
+    def _load_scaler(self, checkpoint) -> None:
+        with explain_failed_reading(checkpoint):
+            super()._load_scaler(checkpoint)
+
+    def _load_rng_state(self, checkpoint) -> None:
+        with explain_failed_reading(checkpoint):
+            super()._load_rng_state(checkpoint)
+
+    def _find_best(self, checkpoint: Path) -> None:
+        """The best so far by where it is now, since a run's folder may have been moved; else it is forgotten."""
+        state = self.state
+        if not state.best_model_checkpoint or not self.args.load_best_model_at_end:
+            return
+        best = Path(state.best_model_checkpoint)
+        places = (Path(self.args.output_dir, best.name), checkpoint.parent / best.name, best)
+        there = next((place for place in places if place.is_dir() and self._has_weights(place)), None)
+        if there is not None:
+            state.best_model_checkpoint = str(there)
+            return
+        if self.is_world_process_zero():
+            warnings.warn(
+                f"The best checkpoint so far, {best} ({self.args.metric_for_best_model} {state.best_metric}), is not there "
+                "or not whole; the best is chosen among the evaluations from here on.",
+                stacklevel=2,
+            )
+        state.best_model_checkpoint = state.best_metric = state.best_global_step = None
+
+    def _has_weights(self, checkpoint: Path) -> bool:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return True
+        damaged = damage(checkpoint, averaged=self._average is not None, only_weights=True)
+        return damaged is None
 
     def _load_best_model(self) -> None:
-        super()._load_best_model()
-        if self._average is not None:
-            self._load_average(self.state.best_model_checkpoint)
+        best = Path(self.state.best_model_checkpoint)
+        if not best.is_dir() or not self._has_weights(best):
+            raise TrainingStopped(
+                f"The training has ended, but its best checkpoint, {best}, is not there or not whole. Run the same "
+                "command again, without metric_for_best_model and load_best_model_at_end, to end with the last one."
+            )
+        with explain_failed_reading(best):
+            super()._load_best_model()
+            if self._average is not None:
+                self._load_average(best)
 
-    def _load_average(self, checkpoint: str) -> None:
+    def _load_average(self, checkpoint: str | Path) -> None:
         self._average.load_state_dict(load_file(Path(checkpoint, AVERAGE_FILE)))
 
     def train(self, *args, **kwargs):

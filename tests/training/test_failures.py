@@ -193,8 +193,9 @@ def test_a_training_state_that_was_cut_off(tmp_path):
     trained(*SAVING, "--output_dir", tmp_path)
     shutil.copytree(tmp_path / "checkpoint-6", tmp_path / "checkpoint-7")
     (tmp_path / "checkpoint-7" / "model.safetensors").write_bytes(b"")
-    output = refused(*SAVING, "--output_dir", tmp_path)
-    assert "cannot be read" in output and f"remove {tmp_path / 'checkpoint-7'} to go on" in output
+    output = trained(*SAVING, "--output_dir", tmp_path)
+    assert f"Not whole: {tmp_path / 'checkpoint-7'} (its model.safetensors has 0 bytes" in output
+    assert f"goes on from {tmp_path / 'checkpoint-6'}" in output
 
 
 def test_the_run_record_is_json(tmp_path):
