@@ -1,7 +1,6 @@
 """What a run leaves in its folder so that the same command goes on from there, and from nowhere else."""
 
 import json
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from torch import nn
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from ..output.files import written_aside
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 
 
@@ -82,9 +82,8 @@ def run_record(
 
 def write_run(output_dir: str | Path, content: dict[str, Any]) -> None:
     """Writes `run.json`, at once: another process may be reading it."""
-    being_written = Path(output_dir, f".{RUN_FILE}")
-    being_written.write_text(json.dumps(content, indent=2))
-    os.replace(being_written, Path(output_dir, RUN_FILE))
+    with written_aside(Path(output_dir, RUN_FILE)) as file:
+        json.dump(content, file, indent=2)
 
 
 def check_same_run(checkpoint: Path, record: dict[str, Any]) -> None:
