@@ -91,7 +91,9 @@ def test_a_script_of_one_process_works_in_the_first_alone(environment, monkeypat
 
 def test_processes_that_do_not_know_of_each_other_are_refused(environment):
     environment(TORCHRUN)
-    with pytest.raises(ProcessError, match="2 processes were started, and they do not know of each other. Start one"):
+    with pytest.raises(
+        ProcessError, match=r"2 processes were started, and they do not know of each other\. Start one"
+    ):
         check_processes(1, CPU)
     check_processes(2, CPU)
 
@@ -129,7 +131,7 @@ def test_the_scripts_say_it(environment, monkeypatch, tmp_path, name):
     environment({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
     (tmp_path / "a.png").touch()
     given = {"predict": ["--images", tmp_path / "a.png"], "evaluate": ["--dataset", "shapes"]}[name]
-    with pytest.raises(SystemExit, match="^error: .*MASTER_ADDR"):
+    with pytest.raises(SystemExit, match=r"^error: .*MASTER_ADDR"):
         script(name, "--model", "x", "--output_dir", tmp_path / "out", *given, monkeypatch=monkeypatch)
 
 

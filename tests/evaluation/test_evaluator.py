@@ -265,7 +265,7 @@ class TestBadInput:
 
     def test_map_beyond_its_precision(self):
         localization_map = square_map(0, 0, 4, 4, inside=3e38, outside=-3e38)
-        with pytest.raises(ValueError, match="'bird': the map spans .* more than float32 can tell apart"):
+        with pytest.raises(ValueError, match=r"'bird': the map spans .* more than float32 can tell apart"):
             self.update(localization_maps=localization_map)
 
     def test_record_of_an_earlier_version_whose_map_was_not_finite(self):

@@ -177,7 +177,7 @@ def test_ground_truth_that_is_not_finite_names_its_image(load, name, value):
     predictions, references = images()
     references[1]["boxes"] = [[0, 0, 5, 5], [0, value, 5, 5]]
     references[1]["mask"] = np.where(np.eye(10), np.nan if value is None else value, references[1]["mask"])
-    with pytest.raises(ValueError, match="Image 1: (its boxes hold|the mask holds)"):
+    with pytest.raises(ValueError, match=r"Image 1: (its boxes hold|the mask holds)"):
         load(name).compute(predictions=predictions, references=references, view_size=10)
 
 

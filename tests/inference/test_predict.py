@@ -186,7 +186,9 @@ def spoiled(monkeypatch):
             outputs = localize(self, images, accelerator)
             for image, found in zip(images, outputs):
                 if not names or image.path.name in names:
-                    getattr(found, output)[0].view(-1)[1] = value
+                    spoiled = getattr(found, output).numpy().copy()
+                    spoiled.flat[1] = value
+                    setattr(found, output, torch.from_numpy(spoiled))
             return outputs
 
         monkeypatch.setattr(Localizer, "localize", localized)
@@ -244,11 +246,11 @@ def test_entries_that_another_program_writes_are_not_concluded(checkpoint, photo
     with monkeypatch.context() as patched:
         patched.setattr(Localizer, "describe", described)
         with pytest.raises(
-            PredictionError, match="was changed by something else .* 1 of the 8 images have no whole entry"
+            PredictionError, match=r"was changed by something else .* 1 of the 8 images have no whole entry"
         ):
             predict_images(checkpoint, [photographs], tmp_path, batch_size=1)
     assert not (tmp_path / "predictions.jsonl").exists()
-    with pytest.warns(UserWarning, match=r"alpha\.png a second time, in line 8"):
+    with pytest.warns(UserWarning, match=r"alpha\.png a second time, in line 9"):
         predict_images(checkpoint, [photographs], tmp_path, batch_size=1)
     assert [line["image"] for line in lines(tmp_path)] == [str(photographs / name) for name in SIZES]
 
