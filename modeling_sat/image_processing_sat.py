@@ -18,7 +18,7 @@ from transformers.utils import is_torchvision_available
 
 from .image_arrays_sat import array_to_image, is_array, to_numpy
 from .image_conversion_sat import read_image, to_upright_rgb
-from .localization_sat import View, map_to_boxes, normalize_map
+from .localization_sat import View, map_to_boxes, normalize_map, not_finite
 
 
 class SATImageProcessorKwargs(ImagesKwargs, total=False):
@@ -129,6 +129,10 @@ class SATLocalizationMixin:
             `masks` (n, height, width) bool and `localization_map` (height, width) float32 in [0, 1], normalized, both
             over the original image. Where nothing is above the threshold, the box is the whole view.
 
+        Raises:
+            ValueError: a threshold outside [0, 1), another number of target_sizes, or an image, named by its index, with
+                outputs that are not finite.
+
         Example:
 
         ```python
@@ -149,11 +153,15 @@ class SATLocalizationMixin:
         if not 0 <= threshold < 1:
             raise ValueError(f"The localization threshold is {threshold}; choose one in [0, 1).")
         maps = outputs.localization_map.detach().float().cpu().numpy()
-        scores, labels = outputs.logits.detach().float().cpu().softmax(dim=-1).max(dim=-1)
+        logits = outputs.logits.detach().float().cpu()
+        scores, labels = logits.softmax(dim=-1).max(dim=-1)
         if target_sizes is not None and len(target_sizes) != len(maps):
             raise ValueError(f"There are {len(maps)} images but {len(target_sizes)} target_sizes; give one for each.")
         results = []
         for index, localization_map in enumerate(maps):
+            problem = not_finite(logits=logits[index].numpy(), localization_map=localization_map)
+            if problem is not None:
+                raise ValueError(f"Image {index}: {problem}")
             image_size = None if target_sizes is None else tuple(int(side) for side in target_sizes[index])
             view = self.view(image_size)
             image_size = image_size or view.resize

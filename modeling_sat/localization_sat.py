@@ -99,6 +99,19 @@ def _checked_size(name: str, size) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def not_finite(**outputs: np.ndarray) -> str | None:
+    """What of a model's outputs for an image is NaN or infinite, in a sentence; None if nothing is."""
+    for name, values in outputs.items():
+        bad = np.size(values) - np.count_nonzero(np.isfinite(values))
+        if bad:
+            return (
+                f"{bad} of the {np.size(values)} numbers of its {name.replace('_', ' ')} are NaN or infinite. The weights, "
+                "or a precision that cannot hold them (as fp16), are the likely cause: check the checkpoint, or take "
+                "bf16 or float32."
+            )
+    return None
+
+
 def normalize_map(localization_map: np.ndarray, eps: float = 1e-5) -> np.ndarray:
     """Min-max normalization of a map (height, width) to [0, 1]; a constant map becomes 0 (authors' `utils/func.py:45`)."""
     lowest, highest = localization_map.min(), localization_map.max()

@@ -9,6 +9,7 @@ from transformers import Pipeline
 
 from .image_arrays_sat import is_array
 from .image_conversion_sat import read_image
+from .localization_sat import not_finite
 from .quality_sat import check_quality, localize, view_settings
 
 
@@ -38,6 +39,7 @@ class WeaklySupervisedLocalizationPipeline(Pipeline):
     _load_image_processor = True
     _load_feature_extractor = False
     _load_tokenizer = False
+    _images_done = 0
 
     def _sanitize_parameters(self, threshold=None, multiple_objects=None, quality=None, timeout=None):
         preprocess = {"timeout": timeout, "quality": quality}
@@ -51,6 +53,7 @@ class WeaklySupervisedLocalizationPipeline(Pipeline):
         )
 
     def __call__(self, inputs=None, *args, **kwargs):
+        self._images_done = 0
         inputs = kwargs.pop("images", inputs)  # as transformers' own pipelines name it, too
         if is_array(inputs) and len(inputs.shape) == 4:
             inputs = list(inputs)
@@ -78,6 +81,13 @@ class WeaklySupervisedLocalizationPipeline(Pipeline):
 
     def postprocess(self, outputs, threshold=None, multiple_objects=False):
         target_size = outputs.pop("target_size")
+        index, self._images_done = self._images_done, self._images_done + 1
+        problem = not_finite(
+            logits=outputs["logits"].float().cpu().numpy(),
+            localization_map=outputs["localization_map"].float().cpu().numpy(),
+        )
+        if problem is not None:
+            raise ValueError(f"Image {index}: {problem}")
         (result,) = self.image_processor.post_process_localization(
             Outputs(outputs), threshold, target_size, multiple_objects=multiple_objects, return_masks=True
         )

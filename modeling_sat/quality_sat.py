@@ -61,7 +61,8 @@ def localize(model: nn.Module, pixel_values: torch.Tensor, quality: str, **argum
             seen.append({"probabilities": outputs["logits"].float().softmax(dim=-1), **maps})
     finest = seen[0]["localization_map"].shape[-2:]
     means = {name: torch.stack([_to_size(found[name], finest) for found in seen]).mean(dim=0) for name in seen[0]}
-    return ModelOutput(logits=means.pop("probabilities").log(), **means)
+    probabilities = means.pop("probabilities")
+    return ModelOutput(logits=probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log(), **means)
 
 
 def _looked_at(model: nn.Module, pixel_values: torch.Tensor, arguments: dict[str, Any]) -> ModelOutput:

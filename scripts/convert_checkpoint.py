@@ -8,9 +8,12 @@ import sys
 
 from modeling_sat.conversion import CheckpointError, convert_checkpoint
 from modeling_sat.conversion.pixel_statistics import CHOICES
+from modeling_sat.processes import continues_alone
 
 
 def main() -> None:
+    if not continues_alone():
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--checkpoint", required=True, help="a .safetensors, .pth or .pth.tar file; for vit a folder or Hub id"

@@ -9,6 +9,7 @@ import sys
 
 from modeling_sat.conversion import CheckpointError
 from modeling_sat.demo.pictures import PictureError
+from modeling_sat.processes import continues_alone
 
 
 try:
@@ -19,6 +20,8 @@ except ModuleNotFoundError as error:
 
 
 def main() -> None:
+    if not continues_alone():
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, nargs="+", dest="models", help="checkpoint folders or Hub ids")
     parser.add_argument("--examples", nargs="+", default=[], help="pictures of this machine that a visitor may choose")

@@ -16,9 +16,13 @@ import sys
 from modeling_sat.conversion import CheckpointError
 from modeling_sat.export import FORMATS, PRECISIONS, ExportError, export_model
 from modeling_sat.inference.checkpoint import load_checkpoint
+from modeling_sat.output.ownership import FolderInUseError
+from modeling_sat.processes import continues_alone
 
 
 def main() -> None:
+    if not continues_alone():
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="checkpoint folder or Hub id")
     parser.add_argument("--output_dir", required=True)
@@ -30,7 +34,7 @@ def main() -> None:
     checkpoint = arguments.pop("model"), arguments.pop("trust_remote_code")
     try:
         print(export_model(*load_checkpoint(*checkpoint), **arguments))
-    except (CheckpointError, ExportError) as error:
+    except (CheckpointError, ExportError, FolderInUseError) as error:
         sys.exit(f"error: {error}")
     print(f"Written to {arguments['output_dir']}.")
 

@@ -4,7 +4,7 @@ python scripts/predict.py --model outputs/quickstart/model --images photographs 
 
 Runs on all processes of `accelerate launch`; interrupted, the same command goes on. In the output folder:
 predictions.jsonl (always: one line an image, boxes [x_min, y_min, x_max, y_max] in pixels of the upright image),
-overlays/ and review.html (the least confident first), skipped.txt (images that cannot be read), and
+overlays/ and review.html (the least confident first), skipped.txt (images without a box, and why), and
   --format coco       annotations.json
   --format yolo       data.yaml and labels/
   --format voc        annotations/
@@ -18,6 +18,8 @@ from accelerate import PartialState
 
 from modeling_sat.conversion import CheckpointError
 from modeling_sat.inference.predict import FORMATS, PredictionError, predict_images
+from modeling_sat.output.ownership import FolderInUseError
+from modeling_sat.processes import ProcessError
 from modeling_sat.quality_sat import SCALES
 
 
@@ -49,7 +51,7 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     try:
         summary = predict_images(**arguments)
-    except (CheckpointError, PredictionError) as error:
+    except (CheckpointError, FolderInUseError, PredictionError, ProcessError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("Interrupted. The same command goes on where this one was.")

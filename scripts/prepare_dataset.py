@@ -8,10 +8,13 @@ import sys
 
 from modeling_sat.data.options import dataset_options
 from modeling_sat.data.preparation import PreparationSettings, prepare_dataset
+from modeling_sat.processes import continues_alone
 from modeling_sat.publishing.dataset import publish_dataset
 
 
 def main() -> None:
+    if not continues_alone():
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="cub, imagenet, openimages30k, …")
     parser.add_argument("--data_dir", help="the dataset's folder")

@@ -10,10 +10,13 @@ import argparse
 import sys
 
 from modeling_sat.conversion import check_code
+from modeling_sat.processes import continues_alone
 from modeling_sat.publishing import CardSettings, publish_checkpoint, save_card
 
 
 def main() -> None:
+    if not continues_alone():
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="checkpoint folder, as scripts/train.py wrote it")
     parser.add_argument("--repo_id", metavar="OWNER/NAME", help="needed unless --card_only")

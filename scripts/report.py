@@ -7,9 +7,12 @@ import argparse
 import sys
 
 from modeling_sat.evaluation.report import EvaluatedRun, write_report
+from modeling_sat.processes import continues_alone
 
 
 def main() -> None:
+    if not continues_alone():
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", help="folders that scripts/evaluate.py wrote")
     parser.add_argument("--names", nargs="+", help="what to call them; default: the folders' names")

@@ -10,10 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from modeling_sat.processes import continues_alone
 from modeling_sat.reproduction import Stopped, add_options, reproduce
 
 
 def main() -> None:
+    if not continues_alone():
+        return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

@@ -129,6 +129,17 @@ class TestPostProcessLocalization:
         with pytest.raises(ValueError, match=rf"threshold is {threshold}; choose one in \[0, 1\)"):
             processor.post_process_localization(outputs(MAP), threshold=threshold)
 
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    def test_outputs_that_are_not_finite_name_the_image(self, processor, value):
+        good, bad = torch.rand(4, 4), torch.rand(4, 4)
+        bad[1, 2] = value
+        with pytest.raises(
+            ValueError, match=r"Image 1: 1 of the 16 numbers of its localization map are NaN or infinite"
+        ):
+            processor.post_process_localization(outputs(good.tolist(), bad.tolist(), logits=((2.0, 0.0), (2.0, 0.0))))
+        with pytest.raises(ValueError, match=r"Image 0: 1 of the 2 numbers of its logits are NaN or infinite"):
+            processor.post_process_object_detection(outputs(good.tolist(), logits=((2.0, value),)))
+
     def test_half_precision_outputs_with_gradient(self, processor):
         given = outputs(MAP)
         given.logits = given.logits.to(torch.bfloat16).requires_grad_()

@@ -245,3 +245,26 @@ def test_base64_bytes_and_open_files(localize, tmp_path):
     with open(tmp_path / "image.png", "rb") as file:
         for given in (base64.b64encode(content).decode(), content, file, {"bytes": content, "path": None}):
             assert plain(localize(given)) == expected
+
+
+@pytest.mark.parametrize("output", ["logits", "localization_map"])
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_outputs_that_are_not_finite_name_the_image(folder, monkeypatch, output, batch_size):
+    spoiled = own_pipeline(folder)
+    forward = spoiled._forward
+
+    images = [noise(60, 44), noise(60, 48), noise(60, 40)]
+
+    def spoil_last(inputs, **arguments):
+        last = int(inputs["target_size"].reshape(-1, 2)[-1, 0]) == 40
+        outputs = forward(inputs, **arguments)
+        if last:
+            outputs[output][-1] = float("nan")
+        return outputs
+
+    monkeypatch.setattr(spoiled, "_forward", spoil_last)
+    for _ in range(2):  # the count begins anew
+        with pytest.raises(
+            ValueError, match=r"Image 2: \d+ of the \d+ numbers of its .* are NaN or infinite\. The weights"
+        ):
+            spoiled(images, batch_size=batch_size)

@@ -16,6 +16,8 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from PIL import Image
 
 from ..image_conversion_sat import decode_image, is_plain, open_image, to_upright_rgb
+from ..output.files import write_json
+from ..output.ownership import LOCK_FILE, folder_of_one_run
 from .checks import OnBadImage, report_problems, scaled_box
 from .examples import DatasetError, Example, UprightImage, png_bytes, to_dataset
 from .loading import load_wsol_dataset
@@ -59,6 +61,7 @@ def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
 
     Raises:
         DatasetError: the folder holds shards of another dataset or other settings, or the data are bad.
+        FolderInUseError: another run is writing to the folder.
     """
     for name in ("images_per_shard", "resize_shorter"):
         value = getattr(settings, name)
@@ -70,7 +73,12 @@ def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
     )
     if isinstance(tables, datasets.IterableDatasetDict):
         raise DatasetError("What is prepared is read from disk; leave streaming out of dataset_options.")
-    folder = Path(settings.output_dir)
+    with folder_of_one_run(settings.output_dir):
+        _write(Path(settings.output_dir), settings, tables)
+    return tables
+
+
+def _write(folder: Path, settings: PreparationSettings, tables: datasets.DatasetDict) -> None:
     _begin(folder, settings, tables)
     for split, table in tables.items():
         shards = -(-len(table) // settings.images_per_shard)
@@ -86,7 +94,6 @@ def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
     for leftover in (folder / "data").glob("*.tmp"):  # of runs that were killed
         leftover.unlink(missing_ok=True)
     card(settings, tables).save(folder / "README.md")
-    return tables
 
 
 def card(settings: PreparationSettings, tables: datasets.DatasetDict) -> DatasetCard:
@@ -152,10 +159,10 @@ def _begin(folder: Path, settings: PreparationSettings, tables: datasets.Dataset
                 f"{folder} was begun with other settings or data: {other[0]} was {begun.get(other[0])!r} and is "
                 f"{request[other[0]]!r}. Choose another output_dir, or remove that folder."
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif any(path.name != LOCK_FILE for path in folder.iterdir()):
         raise DatasetError(f"{folder} is not empty and no preparation was begun in it. Choose another output_dir.")
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(request, indent=2) + "\n")
+    write_json(file, request)
 
 
 def _digest(table: datasets.Dataset) -> str:

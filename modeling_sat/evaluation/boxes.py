@@ -4,6 +4,29 @@ import cv2
 import numpy as np
 
 
+def check_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Boxes of a user as float64 (n, 4).
+
+    Raises:
+        ValueError: another shape, or numbers that are not finite.
+    """
+    try:
+        boxes = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its boxes are {boxes!r}; expected (n, 4) numbers [x_min, y_min, x_max, y_max].") from error
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(
+            f"its boxes have shape {boxes.shape}; expected (n, 4) finite numbers [x_min, y_min, x_max, y_max]."
+        )
+    bad = ~np.isfinite(boxes).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"its boxes hold {boxes[bad][0].tolist()}; expected finite numbers [x_min, y_min, x_max, y_max]. Correct or "
+            "drop the box."
+        )
+    return boxes
+
+
 def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union, counting both ends of every side (the `+1` that both published evaluators use).
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..localization_sat import View, same_shape
+from .boxes import check_boxes
 from .pixels import check_mask, pixel_bin_edges
-from .protocols import get_protocol
+from .protocols import check_map, get_protocol
 from .records import (
     IOU_THRESHOLDS,
     LocalizationRecord,
@@ -108,8 +109,9 @@ class LocalizationEvaluator:
                 where there is none.
 
         Raises:
-            ValueError: lists of different lengths, or an image (which is named) without boxes and mask, with boxes or
-                a map that the protocol rejects, with a mask of another shape, or repeated with other ground truth.
+            ValueError: lists of different lengths, or an image (which is named) without boxes and mask, with a map, boxes
+                or a mask that are not finite, with boxes or a map that the protocol rejects, with a mask of another
+                shape, or repeated with other ground truth.
         """
         count = len(image_ids)
         columns = {"localization_maps": localization_maps, "top5": top5, "labels": labels}
@@ -130,14 +132,15 @@ class LocalizationEvaluator:
             self._add(record)
 
     def _record(self, image_id, *, boxes_expected, localization_maps, top5, labels, boxes, sizes, masks):
-        size = None if sizes is None else (int(sizes[0]), int(sizes[1]))
+        localization_map = check_map(localization_maps)
+        size = None if sizes is None else _check_size(sizes)
         ground_truth = mask = None
         if masks is not None:
             shape = np.shape(masks)
             is_scaled = len(shape) == 2 and same_shape(shape, size)
             mask = self.view.mask(check_mask(masks, shape if is_scaled else size))
         if boxes is not None and len(boxes):
-            ground_truth = self.protocol.ground_truth(_check_boxes(boxes), size, self.view)
+            ground_truth = self.protocol.ground_truth(check_boxes(boxes), size, self.view)
         elif boxes_expected and mask is None:
             raise ValueError(
                 "it has no ground-truth box and no mask. Leave it out, or give boxes=None for all images."
@@ -145,7 +148,7 @@ class LocalizationEvaluator:
         return make_record(
             self.protocol,
             self.thresholds,
-            self.protocol.view_map(localization_maps, self.view.size),
+            self.protocol.view_map(localization_map, self.view.size),
             image_id=image_id,
             ground_truth=ground_truth,
             mask=mask,
@@ -153,17 +156,23 @@ class LocalizationEvaluator:
             label=None if labels is None else int(labels),
             top5=None if top5 is None else np.asarray(top5).ravel()[:5],
             image_size=size,
-            map_problem=_map_problem(np.asarray(localization_maps)),
+            map_problem="constant" if localization_map.min() == localization_map.max() else None,
         )
 
     def extend(self, records: Iterable[LocalizationRecord]) -> None:
         """Add records of other processes or of a saved run; an image that is already there is not counted twice.
 
         Raises:
-            ValueError: a record of another protocol, view or sweep, or of a known image with other ground truth.
+            ValueError: a record of another protocol, view or sweep, of a known image with other ground truth, or of a map
+                that was not finite, as earlier versions made them.
         """
         for record in records:
             image_id, sweep = record["image_id"], record["repeats"]
+            if record["map_problem"] == "not finite":
+                raise ValueError(
+                    f"Image {image_id!r}: its map was not finite when it was recorded, so its record measures nothing. "
+                    "Check the model's weights and precision, and evaluate it again."
+                )
             came = (record["protocol"], record["view_size"], None if sweep is None else int(sweep.sum()))
             expected = (self.protocol.name, self.view.size, None if sweep is None else self.thresholds.size)
             if came != expected:
@@ -292,22 +301,17 @@ class LocalizationEvaluator:
         problems = [(record["image_id"], record["map_problem"]) for record in records if record["map_problem"]]
         if problems:
             warnings.warn(
-                f"{len(problems)} of {len(records)} maps are constant or not finite (image {problems[0][0]!r}: "
-                f"{problems[0][1]}); the {self.protocol.name!r} protocol scores them all the same, as its code does.",
+                f"{len(problems)} of {len(records)} maps are constant, image {problems[0][0]!r} first; the "
+                f"{self.protocol.name!r} protocol scores them all the same, as its code does.",
                 stacklevel=3,
             )
 
 
-def _check_boxes(boxes: np.ndarray) -> np.ndarray:
-    boxes = np.asarray(boxes, dtype=np.float64)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
-        raise ValueError(
-            f"its boxes have shape {boxes.shape}; expected (n, 4) finite numbers [x_min, y_min, x_max, y_max]."
-        )
-    return boxes
-
-
-def _map_problem(localization_map: np.ndarray) -> str | None:
-    if not np.isfinite(localization_map).all():
-        return "not finite"
-    return "constant" if localization_map.min() == localization_map.max() else None
+def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+    try:
+        height, width = (int(side) for side in size)
+    except (OverflowError, TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise ValueError(f"its size is {size!r}; expected the (height, width) of the image, in pixels.")
+    return height, width

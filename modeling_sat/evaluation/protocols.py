@@ -214,6 +214,31 @@ def get_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def check_map(localization_map: np.ndarray) -> np.ndarray:
+    """A map that can be scored, as a non-empty 2-D float32 or float64 array.
+
+    The published evaluators score a NaN map as one without any object (inference.py:40-54 of wsolevaluation), in silence.
+    Whoever measures a model is to know, so what takes maps from users asks here first.
+
+    Raises:
+        ValueError: another shape or dtype, or values that are not finite or farther apart than their dtype can tell.
+    """
+    array = _as_map(localization_map)
+    bad = array.size - np.count_nonzero(np.isfinite(array))
+    if bad:
+        raise ValueError(
+            f"the map has {bad} of {array.size} values that are NaN or infinite; expected finite numbers. Check the "
+            "model's weights and precision before scoring it."
+        )
+    with np.errstate(over="ignore"):
+        if not np.isfinite(array.max() - array.min()):
+            raise ValueError(
+                f"the map spans [{array.min():.3g}, {array.max():.3g}], more than {array.dtype} can tell apart; expected "
+                "a map that is high on the object. Check the model's output before scoring it."
+            )
+    return array
+
+
 def _as_map(localization_map: np.ndarray) -> np.ndarray:
     """A 2-D, non-empty float32 or float64 array."""
     array = np.asarray(localization_map)

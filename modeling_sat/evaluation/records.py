@@ -40,7 +40,7 @@ class LocalizationRecord(TypedDict):
     repeats: np.ndarray | None  # unsigned (R,)
     foreground: np.ndarray | None  # unsigned (K,), histogram of the scores of object pixels
     background: np.ndarray | None  # unsigned (K,)
-    map_problem: str | None  # "constant" or "not finite"
+    map_problem: str | None  # "constant"
     preview: np.ndarray  # uint8 (h, w), the map over the view in small, for pictures
 
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import torch
 from transformers import BaseImageProcessor, PreTrainedModel
 
+from ..output.ownership import folder_of_one_run
 from .onnx_file import quantize_linear_layers, write_onnx
 from .onnx_model import ONNX_FILE, ONNXModel
 from .parity import MAP_TOLERANCE, Parity, measure_parity
@@ -56,6 +57,7 @@ def export_model(
         ExportError: unknown settings, a model that cannot be exported, packages that are not installed, a folder that
             cannot be written or holds a checkpoint, or a result that is not the model: in float32 a map that differs
             by more than 1e-4 or another box, otherwise numbers that are not finite.
+        FolderInUseError: another run is writing to the folder.
     """
     _check_settings(model, format, precision, opset)
     output_dir = Path(output_dir).expanduser()
@@ -63,8 +65,10 @@ def export_model(
         raise ExportError(f"{output_dir} holds a checkpoint, whose config.json would be lost. Choose another folder.")
     model = copy.deepcopy(model).to("cpu", torch.float32).eval()
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=output_dir, ignore_cleanup_errors=True) as unfinished:
+        with (
+            folder_of_one_run(output_dir),
+            TemporaryDirectory(dir=output_dir, ignore_cleanup_errors=True) as unfinished,
+        ):
             folder = Path(unfinished)
             model.config.save_pretrained(folder)
             processor.save_pretrained(folder)

@@ -81,5 +81,8 @@ def measure_parity(
 
 
 def _boxes(processor: BaseImageProcessor, outputs, size: tuple[int, int]) -> list[torch.Tensor]:
+    """One an image; none of outputs that are not finite."""
+    if not (outputs.logits.isfinite().all() and outputs.localization_map.isfinite().all()):
+        return []
     results = processor.post_process_localization(outputs, target_sizes=[size] * len(outputs.logits))
     return [result["boxes"] for result in results]

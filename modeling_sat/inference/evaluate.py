@@ -1,6 +1,5 @@
 """A checkpoint on a benchmark: an honest threshold, metrics beside constants, saved records, a report."""
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,9 @@ from ..evaluation import (
 )
 from ..evaluation.analysis import count_causes, error_causes, median_of_correct
 from ..evaluation.report import METRICS_FILE, PREDICTIONS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
+from ..output.files import path_written_aside, write_json
+from ..output.ownership import folder_of_one_run
+from ..processes import start_accelerator
 from .checkpoint import load_checkpoint
 from .evaluated_data import EvaluatedData
 from .localize import default_map, evaluate_localization, evaluation_view, has_boxes, has_masks, with_boxes
@@ -111,9 +113,13 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     """
     if settings.threshold is not None and not 0 <= settings.threshold < 1:
         raise ValueError(f"The threshold is {settings.threshold}; choose one in [0, 1).")
-    Path(settings.output_dir).mkdir(parents=True, exist_ok=True)
     use_idle_cores()
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    accelerator = start_accelerator(settings.mixed_precision)
+    with folder_of_one_run(settings.output_dir):
+        return _evaluate(settings, accelerator)
+
+
+def _evaluate(settings: EvaluationSettings, accelerator: Accelerator) -> dict[str, Any]:
     with accelerator.main_process_first():
         model, processor = load_checkpoint(settings.model, settings.trust_remote_code)
         data = EvaluatedData(
@@ -216,13 +222,16 @@ def save_processor(processor, folder: Path) -> bool:
 def write_results(
     result: dict[str, Any], evaluated: LocalizationEvaluator, model, processor, dataset: Dataset, folder: Path
 ) -> None:
-    (folder / METRICS_FILE).write_text(json.dumps(result, indent=2) + "\n")
-    save_records(evaluated, folder / RECORDS_FILE)
+    """The numbers last: where they stand, all is there."""
+    (folder / METRICS_FILE).unlink(missing_ok=True)
+    with path_written_aside(folder / RECORDS_FILE) as records:
+        save_records(evaluated, records)
     draw_predictions(model, processor, dataset).save(folder / PREDICTIONS_FILE)
     if has_boxes(dataset):
         draw_worst(evaluated, result["threshold"], dataset).save(folder / WORST_FILE, quality=90)
     if result["threshold"] is not None:
         write_report([EvaluatedRun(Path(result["model"]).name, folder, result, evaluated)], folder)
+    write_json(folder / METRICS_FILE, result)
 
 
 def sweep_including(protocol: str, threshold: float | None) -> list[float]:

@@ -1,7 +1,7 @@
 """From `predictions.jsonl` to COCO, YOLO, Pascal VOC and Hugging Face metadata, by supervision's converters.
 
 Each exporter reads the predictions image by image, so that memory does not grow with their number, names an image by
-its path relative to `image_root`, and copies no image.
+its path relative to `image_root`, and copies no image. A file comes to its place when it is whole.
 """
 
 import json
@@ -19,6 +19,8 @@ from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
 from supervision.dataset.formats.yolo import detections_to_yolo_annotations, save_data_yaml
 from supervision.dataset.utils import approximate_mask_with_polygons
 from typing_extensions import NotRequired, TypedDict
+
+from ..output.files import as_json, folder_written_aside, path_written_aside, written_aside
 
 
 class RunLengths(TypedDict):
@@ -44,6 +46,13 @@ class Prediction(TypedDict):
     width: int
     height: int
     objects: list[PredictedObject]
+
+
+class Skipped(TypedDict):
+    """An image without objects, and a sentence that says why."""
+
+    image: str
+    skipped: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ def export_coco(export: Export) -> None:
                 segmentation = _segmentation(found, export.masks)
                 yield {**annotation, **segmentation, "id": next(annotation_ids), "score": found["score"]}
 
-    with open(export.output_dir / "annotations.json", "w", encoding="utf-8") as file:
+    with written_aside(export.output_dir / "annotations.json") as file:
         file.write('{"info": {"description": "Boxes predicted by modeling_sat"},\n')
         _write_list(file, "categories", classes_to_coco_categories(export.class_names))
         file.write(",\n")
@@ -108,29 +117,32 @@ def export_coco(export: Export) -> None:
 def export_yolo(export: Export) -> None:
     """Writes `data.yaml` and `labels/<name>.txt`, as detectors train on: class and, in fractions of the image, the
     centred box or the polygons of the mask."""
-    save_data_yaml(str(export.output_dir / "data.yaml"), export.class_names)
-    for name, prediction in export:
-        size = (prediction["height"], prediction["width"])
-        detections = _detections(prediction, export.class_names, with_masks=export.masks is not None)
-        lines = detections_to_yolo_annotations(detections, size)
-        _write_text(export.output_dir / "labels" / name.with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
+    with folder_written_aside(export.output_dir / "labels") as folder:
+        for name, prediction in export:
+            size = (prediction["height"], prediction["width"])
+            detections = _detections(prediction, export.class_names, with_masks=export.masks is not None)
+            lines = detections_to_yolo_annotations(detections, size)
+            _write_text(folder / name.with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
+    with path_written_aside(export.output_dir / "data.yaml") as file:
+        save_data_yaml(str(file), export.class_names)
 
 
 def export_voc(export: Export) -> None:
     """Writes `annotations/<name>.xml`: Pascal VOC's boxes, which are whole pixels counted from 1."""
-    for name, prediction in export:
-        shape = (prediction["height"], prediction["width"], 3)
-        detections = _detections(prediction, export.class_names)
-        xml = detections_to_pascal_voc(detections, export.class_names, name.name, shape)
-        # supervision writes its maker as the source of every annotation.
-        xml = xml.replace("<database>roboflow.ai<", "<database>predicted by modeling_sat<")
-        _write_text(export.output_dir / "annotations" / name.with_suffix(".xml"), xml)
+    with folder_written_aside(export.output_dir / "annotations") as folder:
+        for name, prediction in export:
+            shape = (prediction["height"], prediction["width"], 3)
+            detections = _detections(prediction, export.class_names)
+            xml = detections_to_pascal_voc(detections, export.class_names, name.name, shape)
+            # supervision writes its maker as the source of every annotation.
+            xml = xml.replace("<database>roboflow.ai<", "<database>predicted by modeling_sat<")
+            _write_text(folder / name.with_suffix(".xml"), xml)
 
 
 def export_metadata(export: Export) -> None:
     """Writes `metadata.jsonl` for the folder of the images, where `load_dataset("imagefolder")` reads it, and so does
     `load_wsol_dataset("folder")`: boxes as `[x, y, width, height]`."""
-    with open(export.output_dir / "metadata.jsonl", "w", encoding="utf-8") as file:
+    with written_aside(export.output_dir / "metadata.jsonl") as file:
         for name, prediction in export:
             found = prediction["objects"]
             objects = {
@@ -141,7 +153,7 @@ def export_metadata(export: Export) -> None:
             if export.masks is not None:
                 objects["segmentation"] = [_segmentation(thing, export.masks)["segmentation"] for thing in found]
             line = {"file_name": name.as_posix(), "label": found[0]["label"], "objects": objects}
-            file.write(json.dumps(line, default=float) + "\n")
+            file.write(as_json(line, default=float) + "\n")
 
 
 EXPORTERS: dict[str, Callable[[Export], None]] = {
@@ -201,7 +213,7 @@ def _mask(found: PredictedObject) -> np.ndarray:
 def _write_list(file: TextIO, key: str, items: Iterable[dict[str, Any]]) -> None:
     file.write(f"{json.dumps(key)}: [")
     for index, item in enumerate(items):
-        file.write((",\n" if index else "\n") + json.dumps(item, default=float))
+        file.write((",\n" if index else "\n") + as_json(item, default=float))
     file.write("]")
 
 

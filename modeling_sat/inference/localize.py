@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from ..configuration_sat import pair
 from ..data.views import ten_crops
 from ..evaluation import LocalizationEvaluator, View
+from ..localization_sat import not_finite
 from ..quality_sat import SCALES, check_quality, localize
 
 
@@ -137,7 +138,8 @@ def evaluate_localization(
         `evaluator`.
 
     Raises:
-        ValueError: an unknown `map` or `quality`, or class maps of a model that has none.
+        ValueError: an unknown `map` or `quality`, class maps of a model that has none, or an image, which is named, with
+            outputs that are not finite.
     """
     map = map or default_map(model)
     if map not in MAPS:
@@ -165,8 +167,13 @@ def evaluate_localization(
         maps = outputs.localization_map
         if map == "class":
             maps = outputs.class_maps[torch.arange(len(pixel_values)), ground_truth["labels"]]
-        top5 = scores.topk(min(5, scores.shape[1])).indices
-        evaluator.update(localization_maps=maps.float().cpu().numpy(), top5=top5.cpu().numpy(), **ground_truth)
+        top5 = scores.topk(min(5, scores.shape[1])).indices.cpu().numpy()
+        scores, maps = scores.float().cpu().numpy(), maps.float().cpu().numpy()
+        for image_id, image_scores, localization_map in zip(ground_truth["image_ids"], scores, maps):
+            problem = not_finite(logits=image_scores, localization_map=localization_map)
+            if problem is not None:
+                raise ValueError(f"Image {image_id!r}: {problem}")
+        evaluator.update(localization_maps=maps, top5=top5, **ground_truth)
     model.train(was_training)
     if accelerator.num_processes > 1:
         evaluator.extend(gather_object(evaluator.records))

@@ -14,14 +14,17 @@ from supervision import mask_to_rle
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from ..image_conversion_sat import ImageError, decode_image
+from ..localization_sat import not_finite
 from ..quality_sat import localize, view_settings
 from .drawing import draw_localization
-from .exports import Prediction
+from .exports import Prediction, Skipped
 from .image_files import PredictionError
 
 
 MAX_OVERLAY_SIDE = 1280
 """Pixels of an overlay's longer side; a larger image is drawn reduced, its boxes in the file are not."""
+NO_BOX = "gets no box"
+"""What is said of an image that was read, and of which the model gives nothing that can be used."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,12 @@ class Localizer:
             outputs += [SimpleNamespace(logits=row, localization_map=map) for row, map in zip(logits, maps)]
         return outputs
 
-    def describe(self, image: LoadedImage, outputs: SimpleNamespace, overlay: Path | None) -> Prediction:
-        """The objects of an image from what `localize` gave for it; draws them to the file `overlay`."""
+    def describe(self, image: LoadedImage, outputs: SimpleNamespace, overlay: Path | None) -> Prediction | Skipped:
+        """The objects of an image from what `localize` gave for it; draws them to the file `overlay`. Of outputs that are
+        not finite, a sentence that says so."""
+        problem = not_finite(logits=outputs.logits.numpy(), localization_map=outputs.localization_map.numpy())
+        if problem is not None:
+            return {"image": str(image.path), "skipped": f"{image.path} {NO_BOX}: {problem}"}
         (found,) = self.processor.post_process_localization(
             outputs,
             self.threshold,

@@ -1,27 +1,31 @@
 """Images in; a file of boxes, and pictures of maps and boxes, out.
 
-What is found goes into `unfinished.jsonl` as the images pass, so that memory does not grow with their number and an
+What is found goes into `unfinished.jsonl` as the images pass, so that memory grows by their names alone and an
 interrupted run goes on where it was; every other file is made from it at the end.
 """
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 
+from ..output.files import as_json, written_aside
+from ..output.journal import Journal
+from ..output.ownership import folder_of_one_run
+from ..processes import start_accelerator
 from ..quality_sat import SCALES
 from .checkpoint import load_checkpoint
 from .exports import EXPORTERS, MASKS, ONE_FILE_PER_IMAGE, Export, unique_class_names
 from .image_files import ImageFiles, PredictionError
-from .localizer import LoadedImage, Localizer
+from .localizer import NO_BOX, LoadedImage, Localizer
 from .review import write_review
 from .threads import use_idle_cores
 
@@ -75,8 +79,10 @@ def predict_images(
         trust_remote_code: run the code that a model of others brings.
 
     Raises:
-        PredictionError: an argument or the output folder cannot be used, or no image can be read.
+        PredictionError: an argument or the output folder cannot be used, or no image gets a box.
         CheckpointError: the checkpoint cannot be used.
+        FolderInUseError: another run is writing to the output folder.
+        ProcessError: several processes were started that cannot work together.
     """
     output_dir = Path(output_dir).expanduser()
     _check_settings(export_format, threshold, masks, quality, batch_size)
@@ -90,48 +96,51 @@ def predict_images(
     _make_folder(output_dir)
 
     use_idle_cores()
-    accelerator = Accelerator(mixed_precision=mixed_precision)
-    with accelerator.main_process_first():
-        network, processor = load_checkpoint(model, trust_remote_code)
-    class_names = unique_class_names(network.config.id2label)
-    network = network.to(accelerator.device).eval()
-    localizer = Localizer(network, processor, class_names, threshold, multiple_objects, quality, masks is not None)
+    accelerator = start_accelerator(mixed_precision)
+    with folder_of_one_run(output_dir):
+        with accelerator.main_process_first():
+            network, processor = load_checkpoint(model, trust_remote_code)
+        class_names = unique_class_names(network.config.id2label)
+        network = network.to(accelerator.device).eval()
+        localizer = Localizer(network, processor, class_names, threshold, multiple_objects, quality, masks is not None)
 
-    def overlay_file(path: Path) -> Path | None:
-        if not draw_overlays:
-            return None
-        name = files.name(path)
-        name = f"{name}.jpg" if name in sharing_a_stem else name.with_suffix(".jpg")
-        return output_dir / "overlays" / name
+        def overlay_file(path: Path) -> Path | None:
+            if not draw_overlays:
+                return None
+            name = files.name(path)
+            name = f"{name}.jpg" if name in sharing_a_stem else name.with_suffix(".jpg")
+            return output_dir / "overlays" / name
 
-    settings = {
-        "model": str(model), "checkpoint": _state_of(model, network), "threshold": threshold, "quality": quality,
-        "multiple_objects": multiple_objects, "masks": masks is not None, "overlays": draw_overlays,
-        "mixed_precision": accelerator.mixed_precision,
-    }  # fmt: skip
-    summary = PredictionSummary()
-    try:
-        _localize_all(files, localizer, overlay_file, output_dir / UNFINISHED_FILE, settings, batch_size, accelerator)
-        if accelerator.is_main_process:
-            summary = _conclude(files, output_dir)
-            if summary.num_images and export_format in EXPORTERS:
-                predictions = output_dir / "predictions.jsonl"
-                EXPORTERS[export_format](Export(predictions, class_names, files.root, output_dir, masks))
-            if summary.num_images and draw_overlays:
-                write_review(output_dir / "predictions.jsonl", overlay_file, files.root, output_dir)
-            (output_dir / UNFINISHED_FILE).unlink()
-        (summary,) = broadcast_object_list([summary])
-    except OSError as error:
-        raise PredictionError(
-            f"{error.filename or output_dir} cannot be written ({error.strerror or error}). Free the disk or choose "
-            "another output folder; the same command then goes on where this one was."
-        ) from error
-    finally:
-        accelerator.end_training()
+        settings = {
+            "model": str(model), "checkpoint": _state_of(model, network), "threshold": threshold, "quality": quality,
+            "multiple_objects": multiple_objects, "masks": masks is not None, "overlays": draw_overlays,
+            "mixed_precision": accelerator.mixed_precision,
+        }  # fmt: skip
+        journal = Journal(output_dir / UNFINISHED_FILE, settings, name="image")
+        summary = PredictionSummary()
+        try:
+            _localize_all(files, localizer, overlay_file, journal, batch_size, accelerator)
+            if accelerator.is_main_process:
+                summary = _conclude(files, journal, output_dir)
+                if summary.num_images and export_format in EXPORTERS:
+                    predictions = output_dir / "predictions.jsonl"
+                    EXPORTERS[export_format](Export(predictions, class_names, files.root, output_dir, masks))
+                if summary.num_images and draw_overlays:
+                    write_review(output_dir / "predictions.jsonl", overlay_file, files.root, output_dir)
+                journal.file.unlink()
+            (summary,) = broadcast_object_list([summary])
+        except OSError as error:
+            raise PredictionError(
+                f"{error.filename2 or error.filename or output_dir} cannot be written ({error.strerror or error}). Free "
+                "the disk or choose another output folder; the same command then goes on where this one was."
+            ) from error
+        finally:
+            accelerator.end_training()
     if not summary.num_images:
+        does = "gets a box" if any(NO_BOX in sentence for sentence in summary.skipped) else "can be read"
         raise PredictionError(
-            f"None of the {len(files.paths)} images can be read. The first: {summary.skipped[0]} "
-            f"All are listed in {output_dir / 'skipped.txt'}."
+            f"None of the {len(files.paths)} images {does}. The first: {summary.skipped[0]} All are listed in "
+            f"{output_dir / 'skipped.txt'}."
         )
     return summary
 
@@ -140,28 +149,26 @@ def _localize_all(
     files: ImageFiles,
     localizer: Localizer,
     overlay_file: Callable[[Path], Path | None],
-    unfinished: Path,
-    settings: dict[str, Any],
+    journal: Journal,
     batch_size: int,
     accelerator: Accelerator,
 ) -> None:
     """Every process takes its part of a batch after the other; the main one writes what all have found, in order."""
     is_main = accelerator.is_main_process
     with accelerator.main_process_first():
-        done = _done_before(unfinished, settings, repair=is_main)
+        done = journal.resume() if is_main else journal.offsets()
     paths = [path for path in files.paths if str(path) not in done]
     threads = max(2, min(8, (os.cpu_count() or 1) // accelerator.num_processes))
     batches = _batches_of_process(paths, batch_size, accelerator.num_processes, accelerator.process_index)
+    accelerator.wait_for_everyone()
     with (
-        _lines_of(unfinished if is_main else os.devnull, "a") as lines,
+        journal.opened() if is_main else nullcontext() as lines,
         tqdm(
             initial=len(files.paths) - len(paths), total=len(files.paths), desc="Predicting", unit="image",
             disable=not is_main,
         ) as progress,
         ThreadPoolExecutor(threads) as pool,
     ):  # fmt: skip
-        if not done:
-            lines.write(json.dumps(settings) + "\n")
 
         def read(path: Path) -> LoadedImage | str:
             return localizer.read(path, with_picture=overlay_file(path) is not None)
@@ -174,56 +181,39 @@ def _localize_all(
                 {"image": str(path), "skipped": item} if isinstance(item, str) else next(described)
                 for path, item in zip(paths_of_batch, batch)
             ]
-            for line in gather_object(found):
-                lines.write(json.dumps(line) + "\n")
+            for entry in gather_object(found):
+                if is_main:
+                    journal.append(lines, entry)
                 progress.update()
 
 
-def _done_before(unfinished: Path, settings: dict[str, Any], repair: bool) -> set[str]:
-    """The images that an interrupted run with these settings has been through; one with others counts for nothing.
+def _conclude(files: ImageFiles, journal: Journal, output_dir: Path) -> PredictionSummary:
+    """Divides the entries of all images, in the order of their paths, into `predictions.jsonl` and `skipped.txt`.
 
-    `repair` removes what cannot be gone on from: that file, or a last line that was not written to its end.
+    Raises:
+        PredictionError: an image has no whole entry any more.
     """
-    done: set[str] = set()
-    if not unfinished.exists():
-        return done
-    whole = 0
-    with open(unfinished, "rb") as lines:
-        for number, line in enumerate(lines):
-            if not line.endswith(b"\n") or (number == 0 and json.loads(line) != settings):
-                break
-            whole += len(line)
-            if number > 0:
-                done.add(json.loads(line)["image"])
-    if repair and not done:
-        unfinished.unlink()
-    elif repair:
-        os.truncate(unfinished, whole)
-    return done
-
-
-def _conclude(files: ImageFiles, output_dir: Path) -> PredictionSummary:
-    """Divides the lines of all images into `predictions.jsonl` and `skipped.txt`."""
     summary = PredictionSummary()
-    wanted = {str(path) for path in files.paths}
-    with (
-        open(output_dir / UNFINISHED_FILE, encoding="utf-8") as lines,
-        _lines_of(output_dir / "predictions.jsonl", "w") as predictions,
-        _lines_of(output_dir / "skipped.txt", "w") as skipped,
-    ):
-        next(lines)
-        for line in lines:
-            found = json.loads(line)
-            if found["image"] not in wanted:  # removed since
-                continue
-            if "skipped" in found:
-                summary.skipped.append(found["skipped"])
-                skipped.write(found["skipped"] + "\n")
+    offsets = journal.offsets()
+    missing = sum(str(path) not in offsets for path in files.paths)
+    if missing:
+        raise PredictionError(
+            f"{journal.file} was changed by something else while this run wrote it: {missing} of the {len(files.paths)} "
+            "images have no whole entry there. Nothing was concluded; the same command does them again."
+        )
+    with written_aside(output_dir / "predictions.jsonl") as predictions:
+        for entry in journal.entries(offsets[str(path)] for path in files.paths):
+            if "skipped" in entry:
+                summary.skipped.append(entry["skipped"])
             else:
                 summary.num_images += 1
-                predictions.write(line)
-    if not summary.skipped:
-        (output_dir / "skipped.txt").unlink()
+                predictions.write(as_json(entry) + "\n")
+    skipped_file = output_dir / "skipped.txt"
+    if summary.skipped:
+        with written_aside(skipped_file) as skipped:
+            skipped.writelines(f"{sentence}\n" for sentence in summary.skipped)
+    else:
+        skipped_file.unlink(missing_ok=True)
     return summary
 
 
@@ -234,11 +224,6 @@ def _state_of(model: str | Path, network: Any) -> Any:
         return getattr(network.config, "_commit_hash", None)
     states = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
-
-
-def _lines_of(file: str | Path, mode: str) -> TextIO:
-    """A text file to write, line by line to the disk, that takes any file name."""
-    return open(file, mode, encoding="utf-8", errors="backslashreplace", buffering=1)
 
 
 def _batches_of_process(

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ..output.files import written_aside
 from .exports import Prediction
 
 
@@ -82,9 +83,10 @@ def _write_page(file: Path, title: str, figures: list[str], pages: list[tuple[st
         for number, (name, here) in enumerate(pages, start=1)
     )
     navigation = f"<nav>Page {links}</nav>" if len(pages) > 1 else ""
-    file.write_text(
+    text = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
-        f"<h1>{title}</h1>{navigation}<main>{''.join(figures)}</main>{navigation}</html>\n",
-        encoding="utf-8",
+        f"<h1>{title}</h1>{navigation}<main>{''.join(figures)}</main>{navigation}</html>\n"
     )
+    with written_aside(file) as page:
+        page.write(text)

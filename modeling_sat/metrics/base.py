@@ -4,15 +4,18 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
+from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
 
 from modeling_sat.evaluation import LocalizationEvaluator, View
+from modeling_sat.evaluation.boxes import check_boxes
 from modeling_sat.evaluation.pixels import check_mask
+from modeling_sat.evaluation.protocols import check_map
 from modeling_sat.evaluation.records import make_record
 
 
@@ -93,8 +96,8 @@ class LocalizationMetric(evaluate.Metric, ABC):
         if len(predictions) == 0:
             raise ValueError("There is no image to evaluate: predictions and references are empty.")
         super().add_batch(
-            predictions=[_encode_prediction(prediction) for prediction in predictions],
-            references=[_encode_reference(reference) for reference in references],
+            predictions=_encoded(_encode_prediction, predictions),
+            references=_encoded(_encode_reference, references),
             **kwargs,
         )
 
@@ -130,14 +133,30 @@ class LocalizationMetric(evaluate.Metric, ABC):
         return make_record(
             evaluator.protocol,
             evaluator.thresholds,
-            evaluator.protocol.given_map(_from_bytes(given["map"]), size),
+            evaluator.protocol.given_map(check_map(_from_bytes(given["map"])), size),
             image_id=image_id,
-            ground_truth=np.array(given["boxes"], dtype=np.float64) if "boxes" in self.needs else None,
+            ground_truth=check_boxes(given["boxes"]) if "boxes" in self.needs else None,
             mask=mask,
             pixel_thresholds=evaluator.pixel_thresholds,
             label=given["label"] if "label" in self.needs else None,
             top5=given["top5"] if "top5" in self.needs else None,
         )
+
+
+def _encoded(encode: Callable[[Any], dict], given: Sequence) -> list[dict]:
+    encoded = []
+    for index, item in enumerate(given):
+        try:
+            encoded.append(encode(item))
+        except (OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"Image {index} of those given: {error}") from error
+    return encoded
+
+
+def _rows(boxes) -> list[list[float]]:
+    """Boxes as a list of lists; one box alone is a list of one, and none is a list of none."""
+    array = np.asarray(boxes, dtype=np.float64)
+    return (array[None] if array.ndim == 1 and array.size else array).tolist()
 
 
 def _encode_prediction(prediction) -> dict:
@@ -156,7 +175,7 @@ def _encode_reference(reference) -> dict:
         )
     boxes, mask, label = (reference.get(name) for name in ("boxes", "mask", "label"))
     return {
-        "boxes": None if boxes is None else np.asarray(boxes, dtype=np.float64).reshape(-1, 4).tolist(),
+        "boxes": None if boxes is None else _rows(boxes),
         "mask": None if mask is None else _to_bytes(mask),
         "label": None if label is None else int(label),
     }

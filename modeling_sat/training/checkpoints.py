@@ -1,7 +1,6 @@
 """What a run leaves in its folder so that the same command goes on from there, and from nowhere else."""
 
 import json
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,9 +27,10 @@ from ..inference.run_record import (
     read_run,
     step_of,
 )
+from ..output.files import write_json
 from ..publishing.checkpoint_files import read_json
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
-from .whole import damage, to_disk, weights_of
+from .whole import damage, weights_of
 
 
 STEPS_DEPEND_ON = (
@@ -243,10 +243,7 @@ def without_trained(validation: Dataset, earlier: Iterable[RunRecord]) -> Datase
 
 def write_run(output_dir: str | Path, content: dict[str, Any]) -> None:
     """Writes `run.json`, at once: another process may be reading it."""
-    being_written = Path(output_dir, f".{RUN_FILE}")
-    being_written.write_text(json.dumps(content, indent=2))
-    to_disk(being_written)
-    os.replace(being_written, Path(output_dir, RUN_FILE))
+    write_json(Path(output_dir, RUN_FILE), content)
 
 
 def check_same_run(checkpoint: Path, record: dict[str, Any]) -> None:

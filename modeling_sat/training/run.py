@@ -30,6 +30,8 @@ from ..image_processing_sat import SATImageProcessor
 from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.run_record import RunRecord, RunRecordError
 from ..inference.threads import use_idle_cores
+from ..output.ownership import folder_of_one_run
+from ..processes import check_processes
 from ..publishing import PublishingError, save_card
 from ..publishing.cards import CARD_FILE
 from ..publishing.checkpoint_files import read_json
@@ -60,10 +62,18 @@ def train(
     If the folder already holds a checkpoint of the run, training goes on from there.
 
     Raises:
-        ConfigurationError, DatasetError: before the first step, in a sentence.
+        ConfigurationError, DatasetError, FolderInUseError, ProcessError: before the first step, in a sentence.
         TrainingStopped: the loss is not finite, the disk is full, or a process died; earlier checkpoints stay.
     """
+    check_processes(arguments.world_size, arguments.device)
     check_output_dir(Path(arguments.output_dir))
+    with folder_of_one_run(arguments.output_dir):
+        return _train(model_arguments, data_arguments, arguments)
+
+
+def _train(
+    model_arguments: ModelArguments, data_arguments: DataArguments, arguments: SATTrainingArguments
+) -> SATTrainer:
     use_idle_cores()
     use_one_gpu(arguments)
     set_seed(arguments.seed)

@@ -1,7 +1,6 @@
 """Whether a checkpoint is whole: every file that going on from it needs is there, as it was written."""
 
 import json
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers.trainer_pt_utils import safe_globals
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..inference.run_record import RUN_FILE
+from ..output.files import to_disk
 
 
 MANIFEST_FILE = "manifest.json"
@@ -45,15 +45,6 @@ def seal(folder: Path) -> None:
     manifest.write_text(json.dumps({"files": listed}, indent=2))
     for path in (*files.values(), manifest, *(path for path in folder.rglob("*") if path.is_dir()), folder):
         to_disk(path)
-
-
-def to_disk(path: Path) -> None:
-    """A name that was given to a file may else survive a power cut that its content does not."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def damage(

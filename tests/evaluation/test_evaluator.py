@@ -219,7 +219,10 @@ class TestBadInput:
     def test_mask_stands_in_for_boxes(self):
         assert set(self.update(boxes=[], masks=np.ones(SIZE)).compute(None)) == {"pxap", "piou"}
 
-    @pytest.mark.parametrize("boxes", [[[0, 0, np.nan, 5]], [[0, 0, 5]], [0, 0, 5, 5]])
+    @pytest.mark.parametrize(
+        "boxes",
+        [[[0, 0, np.nan, 5]], [[0, 0, 5, 5], [0, -np.inf, 5, 5]], [[0, None, 5, 5]], [[0, 0, 5]], [0, 0, 5, 5]],
+    )
     def test_malformed_boxes(self, boxes):
         with pytest.raises(ValueError, match="'bird': its boxes"):
             self.update(boxes=boxes)
@@ -240,22 +243,45 @@ class TestBadInput:
         small, large = (self.update(masks=mask.repeat(n, 0).repeat(n, 1)).compute(None) for n in (1, 2))
         assert small == large
 
-    @pytest.mark.parametrize("value", [np.nan, np.inf, 0.3])
-    def test_map_without_range_is_the_whole_view_under_sat(self, value):
-        evaluator = self.update(localization_maps=np.full((14, 14), value))
+    def test_map_without_range_is_the_whole_view_under_sat(self):
+        evaluator = self.update(localization_maps=np.full((14, 14), 0.3))
         assert evaluator.records[0]["boxes"].tolist() == [[0, 0, 10, 10]]
-        with pytest.warns(UserWarning, match="1 of 1 maps are constant or not finite .*'bird'"):
+        with pytest.warns(UserWarning, match="1 of 1 maps are constant, image 'bird' first"):
             evaluator.compute(0.5)
 
-    @pytest.mark.parametrize("value", [np.nan, 0.3])
-    def test_map_without_range_is_one_pixel_under_wsolevaluation(self, value):
-        evaluator = self.update("wsolevaluation", localization_maps=np.full((14, 14), value))
+    def test_map_without_range_is_one_pixel_under_wsolevaluation(self):
+        evaluator = self.update("wsolevaluation", localization_maps=np.full((14, 14), 0.3))
         assert evaluator.records[0]["boxes"].tolist() == [[0, 0, 0, 0]]
 
-    def test_infinite_map_under_wsolevaluation(self):
-        localization_map = square_map(0, 0, 4, 4, inside=np.inf)
-        with pytest.raises(ValueError, match="'bird': the map has infinite values"):
-            self.update("wsolevaluation", localization_maps=localization_map)
+    @pytest.mark.parametrize("protocol", PROTOCOLS)
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("where", [np.s_[3, 4], np.s_[:], np.s_[-1]])
+    def test_map_that_is_not_finite(self, protocol, value, where):
+        localization_map = square_map(0, 0, 4, 4)
+        localization_map[where] = value
+        bad = (~np.isfinite(localization_map)).sum()
+        with pytest.raises(ValueError, match=f"'bird': the map has {bad} of 100 values that are NaN or infinite"):
+            self.update(protocol, localization_maps=localization_map)
+
+    def test_map_beyond_its_precision(self):
+        localization_map = square_map(0, 0, 4, 4, inside=3e38, outside=-3e38)
+        with pytest.raises(ValueError, match=r"'bird': the map spans .* more than float32 can tell apart"):
+            self.update(localization_maps=localization_map)
+
+    def test_record_of_an_earlier_version_whose_map_was_not_finite(self):
+        (record,) = self.update().records
+        with pytest.raises(ValueError, match="'bird': its map was not finite"):
+            LocalizationEvaluator("sat", VIEW, [0.5]).extend([{**record, "map_problem": "not finite"}])
+
+    @pytest.mark.parametrize("size", [(0, 10), (np.nan, 10), (10,), "ab"])
+    def test_sizes_that_are_none(self, size):
+        with pytest.raises(ValueError, match="'bird': its size is"):
+            self.update(sizes=size)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_mask_that_is_not_finite(self, value):
+        with pytest.raises(ValueError, match="'bird': the mask holds the values"):
+            self.update(masks=np.full(SIZE, value))
 
     def test_nothing_to_evaluate(self):
         for call in (LocalizationEvaluator().select_threshold, lambda: LocalizationEvaluator().compute(0.5)):

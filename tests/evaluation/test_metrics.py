@@ -147,6 +147,8 @@ BAD_INPUT = [
         {"protocol": "wsolevaluation"},
         "Image 0: .* NaN",
     ),
+    ("gt_known_loc", np.ones((4, 4)), {"boxes": [[0, 0, 1], [1, 2, 3], [4, 5, 6], [7, 8, 9]]}, {}, "have shape"),
+    ("top_k_loc", {"map": np.ones((4, 4)), "top5": [np.nan]}, {"boxes": [[0, 0, 1, 1]]}, {}, "Image 0 of those given"),
     ("gt_known_loc", {"heatmap": np.ones((4, 4))}, {"boxes": [[0, 0, 1, 1]]}, {}, "expected a 2-D map"),
     ("gt_known_loc", np.ones((4, 4)), [[0, 0, 1, 1]], {}, "A reference is list"),
 ]
@@ -156,6 +158,27 @@ BAD_INPUT = [
 def test_bad_input(load, name, prediction, reference, options, message):
     with pytest.raises(ValueError, match=message):
         load(name).compute(predictions=[prediction], references=[reference], **{"view_size": 10, **options})
+
+
+@pytest.mark.parametrize("protocol", ["sat", "wsolevaluation"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", NAMES)
+def test_maps_that_are_not_finite_name_their_image(load, name, value, protocol):
+    predictions, references = images()
+    predictions[2]["map"][3, 4] = value
+    options = {"protocol": protocol, "view_size": 10}
+    with pytest.raises(ValueError, match="Image 2: the map has 1 of 100 values that are NaN or infinite"):
+        load(name).compute(predictions=predictions, references=references, **options)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, None])
+@pytest.mark.parametrize("name", NAMES)
+def test_ground_truth_that_is_not_finite_names_its_image(load, name, value):
+    predictions, references = images()
+    references[1]["boxes"] = [[0, 0, 5, 5], [0, value, 5, 5]]
+    references[1]["mask"] = np.where(np.eye(10), np.nan if value is None else value, references[1]["mask"])
+    with pytest.raises(ValueError, match=r"Image 1: (its boxes hold|the mask holds)"):
+        load(name).compute(predictions=predictions, references=references, view_size=10)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from transformers import ViTConfig, ViTImageProcessorPil, ViTModel, pipeline
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.conversion import CheckpointError
 from modeling_sat.image_conversion_sat import to_upright_rgb
+from modeling_sat.inference.exports import Export, read_predictions
 from modeling_sat.inference.image_files import ImageFiles, PredictionError
 from modeling_sat.inference.localizer import Localizer
 from modeling_sat.inference.predict import UNFINISHED_FILE, predict_images
+from modeling_sat.output.ownership import folder_of_one_run
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
@@ -84,7 +87,7 @@ def photographs(tmp_path_factory) -> Path:
 
 def run(*arguments: object, launcher: str = "", folder: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, *launcher.split(), str(SCRIPT), *map(str, arguments)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
@@ -172,6 +175,86 @@ def test_the_script_ends_with_a_sentence(checkpoint, photographs, tmp_path, monk
         runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
+@pytest.fixture
+def spoiled(monkeypatch):
+    """Makes the outputs of the images of these names NaN or infinite, as weights or a precision do."""
+
+    def spoil(*names: str, output: str = "localization_map", value: float = float("nan")) -> None:
+        localize = Localizer.localize
+
+        def localized(self, images, accelerator):
+            outputs = localize(self, images, accelerator)
+            for image, found in zip(images, outputs):
+                if not names or image.path.name in names:
+                    spoiled = getattr(found, output).numpy().copy()
+                    spoiled.flat[1] = value
+                    setattr(found, output, torch.from_numpy(spoiled))
+            return outputs
+
+        monkeypatch.setattr(Localizer, "localize", localized)
+
+    return spoil
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("output", ["localization_map", "logits"])
+def test_outputs_that_are_not_finite_are_skipped_by_name(checkpoint, photographs, tmp_path, spoiled, output, value):
+    spoiled("alpha.png", "cmyk.jpg", output=output, value=value)
+    summary = predict_images(checkpoint, [photographs / name for name in SIZES], tmp_path, export_format="coco")
+    assert (summary.num_images, len(summary.skipped)) == (4, 2)
+    count = {"localization_map": 64, "logits": 3}[output]
+    for sentence, name in zip((tmp_path / "skipped.txt").read_text().splitlines(), ("alpha.png", "cmyk.jpg")):
+        problem = f"1 of the {count} numbers of its {output.replace('_', ' ')} are NaN or infinite"
+        assert f"{name} gets no box: {problem}. The weights, or a precision" in sentence
+    for file in ("predictions.jsonl", "annotations.json"):
+        assert not {"NaN", "Infinity"} & set(re.findall(r"\w+", (tmp_path / file).read_text()))
+    assert len(lines(tmp_path)) == 4
+
+
+def test_a_model_that_gives_nothing_finite_ends_the_run(checkpoint, photographs, tmp_path, monkeypatch, spoiled):
+    spoiled()
+    arguments = ("--model", checkpoint, "--images", photographs / "alpha.png", "--output_dir", tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+    with pytest.raises(
+        SystemExit, match=r"^error: None of the 1 images gets a box\. The first: .*alpha.png gets no box"
+    ):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def test_a_second_run_into_the_folder_ends_with_a_sentence(checkpoint, photographs, tmp_path, monkeypatch):
+    arguments = ("--model", checkpoint, "--images", photographs / "alpha.png", "--output_dir", tmp_path)
+    with monkeypatch.context() as patched, folder_of_one_run(tmp_path):
+        patched.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+        with pytest.raises(SystemExit, match=r"^error: Another run is writing to .* Wait for its end"):
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert not list(tmp_path.iterdir())
+    assert predict_images(checkpoint, [photographs / "alpha.png"], tmp_path).num_images == 1
+
+
+def test_entries_that_another_program_writes_are_not_concluded(checkpoint, photographs, tmp_path, monkeypatch):
+    """As two runs did that did not know of each other."""
+    describe = Localizer.describe
+
+    def described(self, image, *arguments):
+        journal = tmp_path / UNFINISHED_FILE
+        if image.path.name == "turned.JPG":
+            first_entry = journal.read_bytes().splitlines(keepends=True)[1]
+            with open(journal, "ab") as file:
+                file.write(first_entry)
+        return describe(self, image, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Localizer, "describe", described)
+        with pytest.raises(
+            PredictionError, match=r"was changed by something else .* 1 of the 8 images have no whole entry"
+        ):
+            predict_images(checkpoint, [photographs], tmp_path, batch_size=1)
+    assert not (tmp_path / "predictions.jsonl").exists()
+    with pytest.warns(UserWarning, match=r"alpha\.png a second time, in line 9"):
+        predict_images(checkpoint, [photographs], tmp_path, batch_size=1)
+    assert [line["image"] for line in lines(tmp_path)] == [str(photographs / name) for name in SIZES]
+
+
 def test_a_second_run_does_not_take_overlays_for_images(checkpoint, tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "one.png")
     for _ in range(2):
@@ -182,6 +265,12 @@ def test_a_second_run_does_not_take_overlays_for_images(checkpoint, tmp_path):
 
 class Killed(BaseException):
     """As if the process ended; no handler expects it."""
+
+
+def three_then_killed(export):
+    for prediction in list(read_predictions(export.predictions))[:3]:
+        yield Path(prediction["image"]).relative_to(export.image_root), prediction
+    raise Killed
 
 
 def interrupted_after(count: int, monkeypatch, *arguments, **settings) -> None:
@@ -236,6 +325,42 @@ class TestInterruptedRun:
         assert predict_images(checkpoint, [photographs], output_dir, **self.settings).num_images == len(SIZES)
         assert len(read) == 5
         assert [line["image"] for line in lines(output_dir)] == [str(photographs / name) for name in SIZES]
+
+    @pytest.mark.parametrize("damage", [b"null\n", b"\n", b"\0" * 512, b'{"image": "\xc3', b'{"objects": []}\n'])
+    def test_a_damaged_line_and_those_after_it_are_done_again(
+        self, output_dir, checkpoint, photographs, read, damage, tmp_path_factory
+    ):
+        unfinished = output_dir / UNFINISHED_FILE
+        whole = unfinished.read_bytes().splitlines(keepends=True)
+        unfinished.write_bytes(b"".join([*whole[:3], damage, *whole[3:]]))
+        with pytest.warns(UserWarning, match=r"in line 4\. \d entries count for nothing, .* 2 before are kept"):
+            predict_images(checkpoint, [photographs], output_dir, **self.settings)
+        assert len(read) == 6
+        found = [line["image"] for line in lines(output_dir)]
+        assert found == [str(photographs / name) for name in SIZES]
+
+    def test_images_that_came_in_between_stand_in_their_place(self, checkpoint, photographs, tmp_path, monkeypatch):
+        images = [photographs / name for name in SIZES]
+        interrupted_after(2, monkeypatch, checkpoint, images[1:], tmp_path, **self.settings)
+        predict_images(checkpoint, images, tmp_path, **self.settings)
+        assert [line["image"] for line in lines(tmp_path)] == list(map(str, images))
+
+    @pytest.mark.parametrize("export_format", ["coco", "yolo", "voc", "metadata"])
+    def test_a_file_that_is_there_is_whole(self, checkpoint, photographs, tmp_path, monkeypatch, export_format):
+        """… and one of an earlier run stays until then."""
+        settings = {"export_format": export_format, "draw_overlays": False}
+        images = [photographs / name for name in SIZES]
+        predict_images(checkpoint, images[:2], tmp_path, **settings)
+        earlier = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(Export, "__iter__", three_then_killed)
+            predict_images(checkpoint, images, tmp_path, **settings)
+        there = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+        assert (tmp_path / UNFINISHED_FILE) in there
+        changed = {file.name for file in there if there[file] != earlier.get(file)}
+        assert changed == {UNFINISHED_FILE, "predictions.jsonl"}
+        predict_images(checkpoint, images, tmp_path, **settings)
+        assert not (tmp_path / UNFINISHED_FILE).exists()
 
     @pytest.mark.parametrize("changed", [{"threshold": 0.3}, {"masks": "rle"}, {"multiple_objects": True}])
     def test_with_other_settings_begins_anew(self, output_dir, checkpoint, photographs, read, changed):
