@@ -17,6 +17,9 @@ ROUNDING = 0.01
 """By which fractions leave 0 to 1, in files that were converted."""
 
 ENOUGH_BOXES = 5
+MANY_UNFIT = 0.2
+"""The part of a file's boxes that must not fit for all to be in another form; fewer are taken for mistakes."""
+
 LARGE = 200 * 200
 """Pixels of images on which boxes within the first 100 pixels each way are percent rather than pixels."""
 
@@ -82,7 +85,7 @@ def units_of(
         return expected
     may_be_percent = all(0 <= number <= 100 + ROUNDING for number in numbers)
     unfit = [box for box, size in known if not _fits(_corners(box, forms[0]), size, 1)]
-    if unfit and len(known) >= 3:
+    if len(unfit) >= max(2, MANY_UNFIT * len(known)):
         readings = [Units(form) for form in forms] + [Units(form, PERCENT) for form in forms if may_be_percent]
         fitting = [units for units in readings if all(_fits_units(units, box, size) for box, size in known)]
         if len(fitting) == 1:
@@ -98,11 +101,11 @@ def units_of(
         return _only(boxes, [(Units(form, PERCENT), PERCENT) for form in forms], "0 to 100", expected)
     if has_decimals or len(boxes) >= ENOUGH_BOXES:
         return _ambiguous([expected, Units(forms[0], PERCENT)])
+    width, height = min((size for _, size in known), key=lambda size: size[0] * size[1])
     return Units(
         forms[0],
-        taken="all boxes of the file lie within the first 100 pixels of images of at least "
-        f"{min((size for _, size in known), key=lambda size: size[0] * size[1])} (width, height). They were taken as "
-        "pixels; if they are percent, convert them to pixels",
+        taken=f"all boxes of the file lie within the first 100 pixels of images of {width}×{height} and more. They were "
+        "taken as pixels; if they are percent, convert them to pixels",
     )
 
 

@@ -5,6 +5,10 @@ import re
 from pathlib import Path
 
 
+SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "shift-jis": "cp932", "euc-kr": "cp949"}
+"""What files are in that declare a smaller character set, as browsers read them."""
+
+
 def read_text(file: Path) -> str:
     """The text of a JSON or CSV file: UTF-8, or UTF-16 or UTF-32 with a byte order mark or of Latin first letters.
 
@@ -35,7 +39,8 @@ def read_xml_text(file: Path) -> str:
     if encoding in ("utf-8", "utf-8-sig"):
         declared = re.match(rb"""(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']+)["']""", content)
         if declared and encoding == "utf-8":
-            encoding = declared[1].decode("ascii", errors="replace")
+            encoding = declared[1].decode("ascii", errors="replace").lower()
+            encoding = SUPERSETS.get(encoding, encoding)
     try:
         return content.decode(encoding).removeprefix("\ufeff").lstrip()
     except LookupError as error:

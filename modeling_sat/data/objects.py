@@ -2,6 +2,7 @@
 
 import logging
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
@@ -24,21 +25,22 @@ def boxes_of_classes(
 ) -> dict[PurePosixPath, list[Box]]:
     """The boxes of each image's own class.
 
-    Those are of the objects that have the class's name (see `same_name`) or none. Where all objects of the folder have
-    one name, or the object's name is one for anything, it is taken for no name, with a warning. Images none of whose
+    Those are of the objects that have the class's name (see `same_name`) or none. A name that no class has and all
+    objects of several classes do, or that is one for anything, is taken for none, with a warning. Images none of whose
     objects is of their class are counted in a warning, and have no boxes.
     """
+    labelled = list(labelled)
     annotated = [(image, label, annotations[image]) for image, label in labelled if image in annotations]
+    class_names = {label for _, label in labelled}
+    class_letters = set(map(_letters, class_names))
     classes_of: dict[str, set[str]] = defaultdict(set)
     for _, label, annotation in annotated:
         for name, _ in annotation.objects:
             if name:
                 classes_of[name].add(label)
+    unknown = {name for name in classes_of if not any(same_name(name, label) for label in class_names)}
     one_name = len(classes_of) == 1 and len(next(iter(classes_of.values()))) > 1
-    for_anything = {name for name in classes_of if one_name or name.strip().lower() in NAMES_OF_ANYTHING}
-    for_anything -= {
-        name for name, labels in classes_of.items() if not one_name and any(same_name(name, label) for label in labels)
-    }
+    for_anything = {name for name in unknown if one_name or name.strip().lower() in NAMES_OF_ANYTHING}
 
     boxes: dict[PurePosixPath, list[Box]] = {}
     nameless: Counter[str] = Counter()
@@ -47,7 +49,7 @@ def boxes_of_classes(
     for image, label, annotation in annotated:
         boxes[image] = []
         for name, box in annotation.objects:
-            if not name or same_name(name, label) or name in for_anything:
+            if not name or _is_of(name, label, class_letters) or name in for_anything:
                 boxes[image].append(box)
                 nameless[name] += name in for_anything
         if annotation.objects and not boxes[image]:
@@ -68,19 +70,31 @@ def boxes_of_classes(
             len(foreign), len(annotated), listed(foreign),
         )  # fmt: skip
     for sentence, images in taken.items():
-        logger.warning("Boxes of %d images: %s:\n%s", len(images), sentence, listed(images))
+        logger.warning("Of annotated images, %d in all: %s:\n%s", len(images), sentence, listed(images))
     return boxes
 
 
 def same_name(first: str, second: str) -> bool:
     """Whether two names are one in another spelling: case, spaces and signs, a number before it, or a plural."""
-    first, second = _plain(first), _plain(second)
+    if _letters(first) == _letters(second):
+        return True
+    first, second = _without_number(first), _without_number(second)
     return first == second or any(
         longer == shorter + ending for longer, shorter in ((first, second), (second, first)) for ending in ("s", "es")
     )
 
 
-def _plain(name: str) -> str:
-    name = name.strip().casefold()
-    without_number = re.sub(r"^(n\d{8}|\d+)[\s._-]+(?=\D)", "", name)
-    return "".join(character for character in without_number if character.isalnum()) or name
+def _is_of(name: str, label: str, class_letters: set[str]) -> bool:
+    """Whether an object's name is that of a class, and not that of another one more nearly."""
+    if _letters(name) in class_letters:
+        return _letters(name) == _letters(label)
+    return same_name(name, label)
+
+
+def _letters(name: str) -> str:
+    name = unicodedata.normalize("NFKC", name).strip().casefold()
+    return "".join(character for character in name if character.isalnum()) or name
+
+
+def _without_number(name: str) -> str:
+    return _letters(re.sub(r"^(n\d{8}|\d+)[\s._-]+(?=\D)", "", name.strip().casefold()))
