@@ -16,7 +16,9 @@ FRACTIONS, PERCENT = (1.0, 1.0), (100.0, 100.0)
 ROUNDING = 0.01
 """By which fractions leave 0 to 1, in files that were converted."""
 
-ENOUGH_BOXES = 5
+ENOUGH_BOXES, NEARLY_ALL = 5, 85
+"""So many boxes that reach so far right and down, and no further than 100, hardly are pixels of larger images."""
+
 MANY_UNFIT = 0.2
 """The part of a file's boxes that must not fit for all to be in another form; fewer are taken for mistakes."""
 
@@ -97,9 +99,10 @@ def units_of(
     if min(reach) < 50:
         return expected
     has_decimals = any(number % 1 for number in numbers)
-    if has_decimals and len(boxes) >= ENOUGH_BOXES:
+    reaches_all = min(reach) >= NEARLY_ALL and len(boxes) >= ENOUGH_BOXES
+    if has_decimals and reaches_all:
         return _only(boxes, [(Units(form, PERCENT), PERCENT) for form in forms], "0 to 100", expected)
-    if has_decimals or len(boxes) >= ENOUGH_BOXES:
+    if has_decimals or reaches_all:
         return _ambiguous([expected, Units(forms[0], PERCENT)])
     width, height = min((size for _, size in known), key=lambda size: size[0] * size[1])
     return Units(

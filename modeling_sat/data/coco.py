@@ -33,7 +33,7 @@ def read_coco(file: PurePosixPath, content: dict[str, Any]) -> Iterator[Annotati
 
     objects: dict[str, list[tuple[str, Box]]] = defaultdict(list)
     empty = 0
-    for position, item in enumerate(content["annotations"]):
+    for position, item in enumerate(content["annotations"] or ()):
         try:
             if item.get("iscrowd"):
                 continue

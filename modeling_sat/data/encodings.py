@@ -41,6 +41,10 @@ def read_xml_text(file: Path) -> str:
         if declared and encoding == "utf-8":
             encoding = declared[1].decode("ascii", errors="replace").lower()
             encoding = SUPERSETS.get(encoding, encoding)
+            if encoding.startswith(
+                ("utf-16", "utf16", "utf-32", "ucs-2", "unicode")
+            ):  # whose letters take several bytes
+                encoding = "utf-8"
     try:
         return content.decode(encoding).removeprefix("\ufeff").lstrip()
     except LookupError as error:

@@ -44,15 +44,18 @@ def read_folder(data_dir: str | Path | None) -> Benchmark:
 
     Annotations may be one of each image, from
     - `metadata.jsonl` of Hugging Face (`file_name`, `label`, `objects.bbox` in COCO's x, y, width, height, and
-      `objects.category` or `objects.categories`), or `metadata.csv` (`file_name`, `label`);
+      `objects.category` or `objects.categories`), or `metadata.csv` (`file_name`, `label`, and perhaps four columns of
+      a box, an object a row); other forms and units of boxes as `units_of` recognises them;
     - Pascal VOC XML of the image's name, beside it or in a parallel folder `Annotations`; one-based inclusive pixels;
+    - LabelMe JSON, or a text of YOLO (`read_yolo`), of the image's name, there or in a parallel folder `labels`;
     - a COCO JSON.
     File names in them are relative to the folder of the annotation file, or end the path of one image below it
-    (below the parent, when that folder is `annotations`). Boxes are taken as of the upright image.
+    (below the parent, when that folder is `annotations`). Boxes are scaled from the size that the annotation says to
+    that of the image, and turned with it where they were drawn on it unturned.
 
     The label is the class folder's name; in flat folders the record's label, or else the one name that all its objects
-    have. Images of objects of several names are left out with a warning. Where objects of other names are beside some
-    of the label's own, only the latter give boxes. Labels are in alphabetical order.
+    have. Images of objects of several names are left out with a warning. Of an image's objects, those of its label give
+    boxes (`boxes_of_classes`). Labels are in alphabetical order.
 
     Raises:
         DatasetError: another layout, an empty class folder, unreadable annotations, or a class that train lacks.

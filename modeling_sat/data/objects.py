@@ -26,7 +26,8 @@ def boxes_of_classes(
     """The boxes of each image's own class.
 
     Those are of the objects that have the class's name (see `same_name`) or none. A name that no class has and all
-    objects of several classes do, or that is one for anything, is taken for none, with a warning. Images none of whose
+    objects of several classes do, or that is one for anything, or the one number that the objects of a class have, is
+    taken for none, with a warning. Images none of whose
     objects is of their class are counted in a warning, and have no boxes.
     """
     labelled = list(labelled)
@@ -41,6 +42,9 @@ def boxes_of_classes(
     unknown = {name for name in classes_of if not any(same_name(name, label) for label in class_names)}
     one_name = len(classes_of) == 1 and len(next(iter(classes_of.values()))) > 1
     for_anything = {name for name in unknown if one_name or name.strip().lower() in NAMES_OF_ANYTHING}
+    numbers = {name for name in unknown if name.isdecimal()}
+    if all(sum(label in classes_of[name] for name in numbers) <= 1 for label in class_names):
+        for_anything |= numbers
 
     boxes: dict[PurePosixPath, list[Box]] = {}
     nameless: Counter[str] = Counter()

@@ -218,6 +218,10 @@ def test_unreadable_yolo(class_folders, line, message):
 def test_yolo_classes_without_names(class_folders, caplog):
     for number, name in enumerate(("cat", "dog")):
         write(class_folders / f"train/{name}/0.txt", f"{number} 0.5 0.5 0.2 0.4")
+    box = [[8, 3, 12, 7]]
+    assert boxes(class_folders) == {"cat/0.png": box, "dog/0.png": box}
+    assert "All 1 objects that are annotated as '1' were taken as of the class of their image" in caplog.text
+    write(class_folders / "train/cat/1.txt", "1 0.5 0.5 0.2 0.4")
     assert boxes(class_folders) == {}
     assert "train/dog/0.png: class dog; objects 1" in caplog.text
 
@@ -235,7 +239,7 @@ def voc(declared, comment="", edges=(1, 1, 5, 5)):
         ("Shift_JIS", "cp932", "①ねこ"), ("EUC-JP", "euc-jp", "猫"), ("EUC-KR", "euc-kr", "고양이"),
         ("windows-1251", "cp1251", "кот"), ("windows-1252", "cp1252", "é"), ("ISO-8859-1", "latin-1", "é"),
         ("ISO-8859-15", "iso-8859-15", "€"), ("KOI8-R", "koi8-r", "кот"), ("UTF-16", "utf-16", "猫"),
-        ("utf-16", "utf-16-le", "猫"), ("UTF-16", "utf-16-be", "猫"), ("utf-8", "utf-8-sig", "猫"), ("", "utf-8", "猫"),
+        ("utf-16", "utf-16-le", "猫"), ("UTF-16", "utf-16-be", "猫"), ("utf-8", "utf-8-sig", "猫"), ("utf-16", "utf-8", "猫"), ("", "utf-8", "猫"),
     ],
 )  # fmt: skip
 def test_encodings_of_xml(class_folders, declared, actual, comment):

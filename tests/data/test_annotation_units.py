@@ -159,6 +159,12 @@ def test_what_may_be_percent_or_pixels(folder, rows):
     refuses(folder, "its boxes may be x, y, width, height in pixels or x, y, width, height in percent")
 
 
+def test_many_boxes_in_a_corner_are_pixels_with_a_word(folder, caplog):
+    write_boxes(folder, [[10, 10, 60, 60]] * 6)
+    assert boxes(folder)["dog/2.jpg"] == [[10, 10, 70, 70]]
+    assert "They were taken as pixels; if they are percent" in caplog.text
+
+
 def test_few_small_boxes_are_pixels_with_a_word(folder, caplog):
     write_boxes(folder, [[10, 10, 60, 60]])
     assert boxes(folder) == {"cat/0.jpg": [[10, 10, 70, 70]]}
