@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import Image
 
+from ..image_conversion_sat import _turn as orientation_turn
 from ..image_conversion_sat import decode_image, open_image
 from ..localization_sat import same_shape
 from .examples import Box, Example, png_bytes
@@ -129,8 +130,5 @@ def _inside(box: Sequence[float], size: Size, tolerance: float) -> bool:
 
 
 def _number(image: Image.Image) -> int:
-    try:
-        number = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a damaged block, which turns nothing
-        return 1
-    return number if number in _TURNS else 1
+    turns = {turn: number for number, turn in _TURNS.items()}
+    return turns.get(orientation_turn(image), 1)
