@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 MIN_ROWS = 1000
 """Tables of fewer rows are made anew, as quickly as they are read."""
 
-FORMAT = 1
+FORMAT = 2
 """Changes when the same files would give another table."""
 
 

@@ -3,7 +3,7 @@
 import difflib
 import logging
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +14,11 @@ from typing import Literal
 from datasets.utils import tqdm
 
 from ..image_conversion_sat import is_plain, open_image, to_upright_rgb
+from ..localization_sat import same_shape
+from .box_units import ROUNDING
 from .examples import Box, DatasetError, Example, Split, png_bytes
+from .orientation import Orientation, drawn_on_stored
+from .records import IN_FRACTIONS
 
 
 logger = logging.getLogger(__name__)
@@ -25,6 +29,23 @@ BOX_TOLERANCE = 1.0
 """Pixels by which a box may leave its image and is clipped: the difference between the usual conventions."""
 
 MAX_LISTED = 10
+
+UPRIGHT_TAKEN = (
+    "turned by their EXIF orientation, and nothing says whether their boxes or masks were drawn on them upright or as "
+    "they are stored; upright was taken"
+)
+STORED_TAKEN = (
+    "turned by their EXIF orientation, and nothing says whether their boxes or masks were drawn on them upright or as "
+    "they are stored; as stored was taken, as by the methods compared on this benchmark"
+)
+EXCHANGED = (
+    "whose annotation has width and height exchanged; their boxes were taken to be of the images as they are. If images "
+    "were turned since, annotate them again"
+)
+SQUASHED = (
+    "of another shape than the images that their boxes were drawn on; they were taken to be squashed, and boxes scaled "
+    "across and down by different factors. If images were cropped, their boxes are wrong: use uncropped ones"
+)
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -39,6 +60,7 @@ def checked_examples(
     on_bad_image: OnBadImage,
     *,
     boxes_as_published: bool = False,
+    upright: bool = False,
     allow_missing: bool = False,
 ) -> list[Example]:
     """Decodes every image file of a split and holds its boxes against its size.
@@ -46,20 +68,24 @@ def checked_examples(
     Images that Pillow would spoil or refuse when a row is read (transparent, of more than 8 bits, or with damaged
     metadata, see `is_plain`) come back as bytes of an RGB PNG.
     Boxes come back scaled to the image where they were drawn on one of another size, and clipped to it where they
-    leave it by at most `BOX_TOLERANCE` pixels. Masks come back as bytes.
+    leave it by at most `BOX_TOLERANCE` pixels. Masks come back as bytes. Where an image's EXIF orientation turns it, but
+    its boxes or mask were drawn on the pixels as they are stored, either it comes back as they are stored or, with
+    `upright`, boxes and mask turned as it is.
 
     Args:
         boxes_as_published: leave boxes that leave their image as they are, if some of their area is inside.
+        upright: as of `Benchmark`.
         allow_missing: leave out, with a warning, images whose file does not exist.
 
     Raises:
         DatasetError: `on_bad_image` is "raise" and an image is missing or unreadable, or a box lies outside its
-            image or has no area. With "skip" such images are left out, and one warning lists them.
+            image or has no area, or was drawn on an image of another shape. With "skip" such images are left out, and one warning lists them.
     """
     examples = list(split.examples)
     if allow_missing:
         examples = _without_missing(examples, split_name)
-    check = partial(_checked, boxes_as_published=boxes_as_published)
+    remarks: dict[str, list[str]] = defaultdict(list)
+    check = partial(_checked, boxes_as_published=boxes_as_published, upright=upright, remarks=remarks)
     with ThreadPoolExecutor() as pool:
         results = list(
             tqdm(
@@ -69,6 +95,10 @@ def checked_examples(
                 unit=" images",
                 leave=False,
             )
+        )
+    for remark, image_ids in sorted(remarks.items()):
+        logger.warning(
+            "%s of the %s split %s:\n%s", _count(image_ids, "image"), split_name, remark, listed(sorted(image_ids))
         )
     report_problems(
         split.problems + [result for result in results if isinstance(result, str)], split_name, on_bad_image
@@ -171,24 +201,68 @@ def _without_missing(examples: list[Example], split_name: str) -> list[Example]:
     return [example for example, is_there in zip(examples, there, strict=True) if is_there]
 
 
-def _checked(example: Example, boxes_as_published: bool) -> Example | str:
-    """The example, ready for the table, or a sentence that says what is wrong with it."""
+def _checked(
+    example: Example, boxes_as_published: bool, upright: bool, remarks: dict[str, list[str]]
+) -> Example | str:
+    """The example, ready for the table, or a sentence that says what is wrong with it.
+
+    Args:
+        remarks: what has to be said of several images → the ids of these, to be added to.
+    """
     if isinstance(example.image, bytes):
         return example
     opened = _opened(example.image)
     if isinstance(opened, str):
         return f"{example.image_id}: {opened}"
     size = (opened.width, opened.height)
-    boxes = [scaled_box(box, example.annotated_size, size) for box in example.boxes]
-    clipped = [_clipped(box, *size, tolerance=math.inf if boxes_as_published else BOX_TOLERANCE) for box in boxes]
-    for box in clipped:
-        if isinstance(box, str):
-            return f"{example.image_id}: {box}"
+    if not example.boxes and example.mask is None:
+        return replace(example, image=opened.image)
+    orientation = Orientation.of_opened(example.image, size)
+    as_stored = False
+    if orientation.is_turned:
+        decided = drawn_on_stored(example, orientation, BOX_TOLERANCE)
+        as_stored = not upright if decided is None else decided
+        if decided is None:
+            remarks[UPRIGHT_TAKEN if upright else STORED_TAKEN].append(example.image_id)
+    annotated = orientation.stored if as_stored else size
+    drawn_on = example.annotated_size or annotated
+    if example.boxes and drawn_on != IN_FRACTIONS and not same_shape(drawn_on, annotated):
+        if same_shape(drawn_on[::-1], annotated):
+            drawn_on = drawn_on[::-1]
+            remarks[EXCHANGED].append(example.image_id)
+        elif upright:
+            return (
+                f"{example.image_id}: its boxes were drawn on {drawn_on[0]}×{drawn_on[1]} pixels, but it has "
+                f"{annotated[0]}×{annotated[1]}, which is another shape; annotate the image that is here, or correct the "
+                "size in the annotation"
+            )
+        else:
+            remarks[SQUASHED].append(example.image_id)
+    boxes = []
+    for box in example.boxes:
+        scaled = scaled_box(box, drawn_on, annotated)
+        tolerance = math.inf if boxes_as_published else _tolerance(drawn_on, annotated)
+        clipped = _clipped(scaled, *annotated, tolerance=tolerance)
+        if isinstance(clipped, str):
+            scaled_from = "" if drawn_on == annotated else f" (scaled from {drawn_on[0]}×{drawn_on[1]})"
+            return f"{example.image_id}: {clipped}{scaled_from}"
+        boxes.append(scaled if boxes_as_published else clipped)
     try:
-        mask = example.mask(size) if callable(example.mask) else example.mask
+        mask = example.mask(annotated) if callable(example.mask) else example.mask
+        if as_stored and upright:
+            boxes = [orientation.turned_box(box) for box in boxes]
+            mask = mask and orientation.turned_mask(mask)
     except (OSError, ValueError) as error:
         return f"{example.image_id}: its mask cannot be used ({error})"
-    return replace(example, image=opened.image, boxes=boxes if boxes_as_published else clipped, mask=mask)
+    image = orientation.stored_image(example.image) if as_stored and not upright else opened.image
+    return replace(example, image=image, boxes=boxes, mask=mask, annotated_size=None)
+
+
+def _tolerance(drawn_on: tuple[int, int], size: tuple[int, int]) -> float:
+    """Pixels of the image by which a box may leave it, having left by `BOX_TOLERANCE` the one that it was drawn on."""
+    if drawn_on == IN_FRACTIONS:
+        return max(BOX_TOLERANCE, ROUNDING * max(size))
+    return BOX_TOLERANCE * max(1.0, size[0] / drawn_on[0], size[1] / drawn_on[1])
 
 
 def scaled_box(box: Box, drawn_on: tuple[int, int] | None, size: tuple[int, int]) -> Box:

@@ -9,8 +9,10 @@ from posixpath import normpath
 
 from .annotations import METADATA_FILES, Annotation, read_annotations
 from .checks import MAX_LISTED, listed
-from .examples import Benchmark, Box, DatasetError, Example, Split
+from .examples import Benchmark, DatasetError, Example, Split
+from .objects import boxes_of_classes
 from .paths import IMAGE_SUFFIXES, benchmark_root, contents
+from .yolo import is_yolo_file
 
 
 logger = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 IMAGE_FOLDERS = ("images", "jpegimages")
-ANNOTATION_FOLDERS = ("annotations", "annotation")
+ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
 TEXT_SUFFIXES = frozenset(["", ".txt", ".md", ".csv", ".jsonl", ".yaml", ".yml", ".html", ".pdf"])
 
 LAYOUTS = """Expected was one of
@@ -42,15 +44,18 @@ def read_folder(data_dir: str | Path | None) -> Benchmark:
 
     Annotations may be one of each image, from
     - `metadata.jsonl` of Hugging Face (`file_name`, `label`, `objects.bbox` in COCO's x, y, width, height, and
-      `objects.category` or `objects.categories`), or `metadata.csv` (`file_name`, `label`);
+      `objects.category` or `objects.categories`), or `metadata.csv` (`file_name`, `label`, and perhaps four columns of
+      a box, an object a row); other forms and units of boxes as `units_of` recognises them;
     - Pascal VOC XML of the image's name, beside it or in a parallel folder `Annotations`; one-based inclusive pixels;
+    - LabelMe JSON, or a text of YOLO (`read_yolo`), of the image's name, there or in a parallel folder `labels`;
     - a COCO JSON.
     File names in them are relative to the folder of the annotation file, or end the path of one image below it
-    (below the parent, when that folder is `annotations`). Boxes are taken as of the upright image.
+    (below the parent, when that folder is `annotations`). Boxes are scaled from the size that the annotation says to
+    that of the image, and turned with it where they were drawn on it unturned.
 
     The label is the class folder's name; in flat folders the record's label, or else the one name that all its objects
-    have. Images of objects of several names are left out with a warning. Where objects of other names are beside some
-    of the label's own, only the latter give boxes. Labels are in alphabetical order.
+    have. Images of objects of several names are left out with a warning. Of an image's objects, those of its label give
+    boxes (`boxes_of_classes`). Labels are in alphabetical order.
 
     Raises:
         DatasetError: another layout, an empty class folder, unreadable annotations, or a class that train lacks.
@@ -101,20 +106,22 @@ def read_folder(data_dir: str | Path | None) -> Benchmark:
     class_names = _class_names(labelled)
     labels = {name: label for label, name in enumerate(class_names)}
 
+    boxes = boxes_of_classes([pair for images in labelled.values() for pair in images], annotations)
+
     def read(split: str) -> Split:
         examples = [
             Example(
                 image=root / image,
                 image_id=image.as_posix(),
                 label=labels[name],
-                boxes=_boxes_of(annotations.get(image), name),
+                boxes=boxes.get(image, ()),
                 annotated_size=annotations[image].annotated_size if image in annotations else None,
             )
             for image, name in labelled[split]
         ]
         return Split(examples, problems[split])
 
-    return Benchmark(class_names, {split: lambda split=split: read(split) for split in split_folders})
+    return Benchmark(class_names, {split: lambda split=split: read(split) for split in split_folders}, upright=True)
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,11 @@ class _Tree:
             for file in (relative / name for name in files if not name.startswith(".")):
                 if file.suffix.lower() in IMAGE_SUFFIXES:
                     tree.images.append(file)
-                elif file.name in METADATA_FILES or file.suffix.lower() in (".xml", ".json"):
+                elif (
+                    file.name in METADATA_FILES
+                    or file.suffix.lower() in (".xml", ".json")
+                    or (file.suffix.lower() == ".txt" and is_yolo_file(root, file))
+                ):
                     tree.annotation_files.append(file)
                 elif file.suffix.lower() not in TEXT_SUFFIXES:
                     tree.others.append(file)
@@ -246,8 +257,7 @@ def _find_image(annotation: Annotation, images_by_name: dict[str, list[PurePosix
     if path.is_absolute() or path.parts[:1] == ("..",):
         return f"{annotation.source}: it names {name!r}, which is outside the data folder; no such file is read"
     candidates = images_by_name.get(path.name, [])
-    is_voc = annotation.file.suffix.lower() == ".xml"
-    beside = [image for image in candidates if (image.with_suffix("") if is_voc else image) == path]
+    beside = [image for image in candidates if (image.with_suffix("") if annotation.by_stem else image) == path]
     if len(beside) == 1:
         return beside[0]
 
@@ -278,13 +288,6 @@ def _names(annotation: Annotation | None) -> list[str]:
     if annotation.label is not None:
         return [annotation.label]
     return sorted({name for name, _ in annotation.objects if name})
-
-
-def _boxes_of(annotation: Annotation | None, class_name: str) -> list[Box]:
-    if annotation is None:
-        return []
-    own = [box for name, box in annotation.objects if name == class_name]
-    return own or [box for _, box in annotation.objects]
 
 
 def _class_names(labelled: dict[str, list[tuple[PurePosixPath, str]]]) -> list[str]:

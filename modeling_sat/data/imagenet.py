@@ -8,11 +8,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..image_conversion_sat import ImageError, open_image
-from .checks import listed, scaled_box
-from .examples import Benchmark, Box, DatasetError, Example, Split
+from .checks import BOX_TOLERANCE, STORED_TAKEN, listed, scaled_box
+from .examples import Benchmark, DatasetError, Example, Split
 from .imagenet_annotations import Annotation, Annotations, read_annotations, train_annotations
 from .lists import distinct_names, read_rows, unique
+from .orientation import Orientation, drawn_on_stored
 from .paths import IMAGE_SUFFIXES, benchmark_root, contents, first_existing
 from .wsol_metadata import read_split, read_wsol_metadata
 
@@ -134,6 +134,7 @@ def _list_train(
     """The images of each class folder by name; what is none is warned of, what is doubled or empty a problem."""
     annotations = read_boxes()
     strays: list[str] = []
+    undecided: list[str] = []
     for label, wnid in enumerate(wnids):
         names = _image_names(folder / wnid, strays)
         if not names:
@@ -146,20 +147,35 @@ def _list_train(
                 continue
             stems.add(stem)
             path = folder / wnid / name
-            boxes = _scaled(annotations[stem], path) if stem in annotations else ()
-            yield Example(path, f"train/{wnid}/{name}", label, boxes)
+            example = Example(path, f"train/{wnid}/{name}", label)
+            if stem in annotations:
+                example = _with_boxes(example, annotations[stem], undecided)
+            yield example
     _warn_of_strays(folder, strays)
+    if undecided:
+        logger.warning("%d images of the train split %s:\n%s", len(undecided), STORED_TAKEN, listed(undecided))
 
 
-def _scaled(annotation: Annotation, image: Path) -> list[Box]:
-    """The boxes of an annotation on an image that may have been resized since, of which only the header is read."""
-    if annotation.size is None:
-        return annotation.boxes
+def _with_boxes(example: Example, annotation: Annotation, undecided: list[str]) -> Example:
+    """The example with its boxes, on the image as they were drawn, also if it was resized since.
+
+    Only the header of the image is read, unless the boxes were drawn on stored pixels that its orientation turns.
+    """
+    annotated = replace(example, boxes=annotation.boxes, annotated_size=annotation.size)
     try:
-        with open_image(image) as opened:
-            return [scaled_box(box, annotation.size, opened.size) for box in annotation.boxes]
-    except ImageError:  # found out when it is decoded
-        return annotation.boxes
+        orientation = Orientation.of_header(example.image)
+        size, as_stored = orientation.upright, False
+        if orientation.is_turned:
+            decided = drawn_on_stored(annotated, orientation, BOX_TOLERANCE)
+            if decided is None:
+                undecided.append(example.image_id)
+            as_stored = decided in (None, True)
+            size = orientation.stored if as_stored else size
+        boxes = [scaled_box(box, annotation.size, size) for box in annotation.boxes]
+        image = orientation.stored_image(example.image) if as_stored else example.image
+        return replace(example, image=image, boxes=boxes)
+    except Exception:  # found out, with its reason, when the image is decoded
+        return replace(example, boxes=annotation.boxes)
 
 
 def _image_names(folder: Path, strays: list[str]) -> list[str]:

@@ -224,7 +224,7 @@ def _table_of(
     def checked(file: Path | None) -> tuple[datasets.Dataset, bool]:
         examples = checked_examples(
             split, split_name, on_bad_image,
-            boxes_as_published=benchmark.boxes_as_published, allow_missing=allow_partial,
+            boxes_as_published=benchmark.boxes_as_published, upright=benchmark.upright, allow_missing=allow_partial,
         )  # fmt: skip
         return table_of(examples, file), len(examples) == len(split.examples)
 

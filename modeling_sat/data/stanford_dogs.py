@@ -5,12 +5,12 @@ from pathlib import Path
 
 from datasets.utils import tqdm
 
-from .annotations import read_voc_file
 from .checks import listed
-from .examples import Benchmark, Box, DatasetError, Example, Split
+from .examples import Benchmark, DatasetError, Example, Split
 from .lists import image_paths, relative_name
 from .matlab import read_mat
 from .paths import benchmark_root, first_existing, require, with_slashes
+from .voc import read_voc_file
 from .wsol_metadata import read_wsol_metadata
 
 
@@ -77,7 +77,7 @@ def _read(root: Path, file: Path, rows: list[tuple[str, int]], split_name: str) 
     ):
         annotation = root / "Annotation" / Path(image).with_suffix("")
         try:
-            split.examples.append(Example(path, image, label, _boxes(annotation)))
+            split.examples.append(_example(path, image, label, annotation))
         except (OSError, ValueError) as error:
             split.problems.append(
                 f"{image}: its annotation {relative_name(annotation, root)} cannot be used ({error})"
@@ -85,8 +85,8 @@ def _read(root: Path, file: Path, rows: list[tuple[str, int]], split_name: str) 
     return split
 
 
-def _boxes(file: Path) -> list[Box]:
+def _example(image: Path, image_id: str, label: int, file: Path) -> Example:
     voc = read_voc_file(file)
     if voc is None or not voc.objects:
         raise ValueError("it has no objects")
-    return [box for _, box in voc.objects]
+    return Example(image, image_id, label, [box for _, box in voc.objects], annotated_size=voc.size)

@@ -166,7 +166,7 @@ def test_boxes_of_other_classes_are_dropped(class_folders, write_voc):
     write_voc(class_folders / "train/cat/1.xml", ("felis catus", 1, 1, 7, 7))
     read = rows(load(class_folders))
     assert read["train/cat/0.png"][1] == [[0, 0, 5, 5]]
-    assert read["train/cat/1.png"][1] == [[0, 0, 7, 7]]
+    assert read["train/cat/1.png"][1] == []
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "I;16", "I", "RGB", "CMYK", "F"])
