@@ -12,6 +12,7 @@ from datasets import Dataset, IterableDataset
 
 from ..configuration_sat import pair
 from ..data import MissingSplitError, load_wsol_dataset
+from ..data.loading import print_what_was_found
 from ..evaluation import (
     PIXEL_THRESHOLDS,
     ConstantBoxes,
@@ -225,6 +226,7 @@ def read_split(settings: EvaluationSettings, split: str) -> Dataset:
     dataset = load_wsol_dataset(settings.dataset, settings.data_dir, split, **(options | settings.dataset_options))
     if isinstance(dataset, IterableDataset):
         raise ValueError("Images are evaluated from disk; leave streaming out of dataset_options.")
+    print_what_was_found({split: dataset})
     return dataset
 
 

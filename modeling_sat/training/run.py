@@ -22,6 +22,7 @@ from ..configuration_sat import pair
 from ..conversion.pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
 from ..data.checks import did_you_mean
+from ..data.loading import print_what_was_found
 from ..data.options import dataset_options
 from ..data.views import TrainingView
 from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
@@ -63,6 +64,7 @@ def train(
     set_seed(arguments.seed)
     with arguments.main_process_first(desc="reading the dataset"):
         splits = load_splits(data_arguments, arguments)
+        print_what_was_found(splits)
     is_stream = isinstance(splits["train"], IterableDataset)
     if is_stream:
         check_stream(splits, arguments)
