@@ -167,6 +167,7 @@ class Benchmark:
         published_counts: images that the splits of the complete official benchmark have.
         boxes_as_published: leave boxes that reach out of their image as their publisher has them, so that metrics are
             those of everyone else; their protocols clip. Otherwise such boxes are clipped or refused.
+        unusable: of splits that are not among `splits` although something of them is there, a sentence that says why.
         upright: show every image upright, and turn with it the boxes that were drawn on it as it is stored, as suits
             people's own images. Otherwise images whose boxes were drawn so are shown as they are stored, as the methods
             compared on the benchmark do.
@@ -177,6 +178,7 @@ class Benchmark:
     splits: Mapping[str, Callable[[], Split | datasets.Dataset]]
     published_counts: Mapping[str, int] = field(default_factory=dict)
     boxes_as_published: bool = False
+    unusable: Mapping[str, str] = field(default_factory=dict)
     upright: bool = False
     image_feature: datasets.Image = field(default_factory=lambda: UprightImage(mode="RGB"))
 

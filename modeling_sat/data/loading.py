@@ -1,17 +1,20 @@
 """`load_wsol_dataset`: the one way into every benchmark."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
+from accelerate import PartialState
 from datasets.utils import tqdm
 
 from .cache import MIN_ROWS, cached_table, state_of
 from .caltech101 import read_caltech101
 from .checks import (
+    MAX_LISTED,
     OnBadImage,
     check_classes,
     check_count,
@@ -33,6 +36,8 @@ from .stanford_cars import read_stanford_cars
 from .stanford_dogs import read_stanford_dogs
 from .tiny_imagenet import read_tiny_imagenet
 
+
+logger = logging.getLogger(__name__)
 
 READERS: dict[str, Callable[..., Benchmark]] = {
     "cub": read_cub,
@@ -144,7 +149,8 @@ def load_wsol_dataset(
     wanted = available if wanted is None else wanted
     for split_name in wanted:
         if split_name not in available:
-            raise MissingSplitError(_missing_split(name, split_name, available, is_stream))
+            why = benchmark.unusable.get(split_name)
+            raise MissingSplitError(_missing_split(name, split_name, available, is_stream, why))
 
     def read(official: str) -> datasets.Dataset:
         folder = data_dir and Path(data_dir).absolute()
@@ -164,10 +170,40 @@ def load_wsol_dataset(
             tables[split_name] = read(split_name)
     if images_per_class is not None and "train" in wanted:
         tables["train"] = few_per_class(tables["train"], images_per_class, seed)
+    tables = {split_name: tables[split_name] for split_name in wanted}
+    for sentence in what_was_found(tables):
+        logger.info("%s: %s", name, sentence)
     if isinstance(split, str):
         return tables[split]
     collection = datasets.IterableDatasetDict if is_stream else datasets.DatasetDict
-    return collection({name: tables[name] for name in wanted})
+    return collection(tables)
+
+
+def what_was_found(tables: Mapping[str, datasets.Dataset | datasets.IterableDataset]) -> list[str]:
+    """A sentence for each split: `train: 2 classes (cat, dog), 12 images, 6 of them with boxes`."""
+    sentences = []
+    for split, table in tables.items():
+        names = table.features["label"].names
+        if isinstance(table, datasets.IterableDataset):
+            images = "images read as they come"
+        else:
+            present = set(labels_of(table))
+            names = [name for label, name in enumerate(names) if label in present]
+            boxed = sum(map(bool, table["boxes"][:]))
+            images = f"{_count(len(table), 'image', 'images')}" + f", {boxed:,} of them with boxes" * (boxed > 0)
+        listed = ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)
+        sentences.append(f"{split}: {_count(len(names), 'class', 'classes')} ({listed}), {images}")
+    return sentences
+
+
+def print_what_was_found(tables: Mapping[str, datasets.Dataset | datasets.IterableDataset]) -> None:
+    """Prints `what_was_found`, in the main process alone."""
+    for sentence in what_was_found(tables):
+        PartialState().print(sentence)
+
+
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number:,} {singular if number == 1 else plural}"
 
 
 def _reader(name: str) -> Callable[..., Benchmark]:
@@ -233,8 +269,13 @@ def _table_of(
     return cached_table(request, state_of(split.examples, benchmark.class_names), checked)
 
 
-def _missing_split(name: str, split: str, available: list[str], is_stream: bool) -> str:
+def _missing_split(name: str, split: str, available: list[str], is_stream: bool, why: str | None) -> str:
     sentence = f"{name} has no {split} split here, only {', '.join(available)}."
+    if why:
+        sentence = f"{sentence[:-1]}: {why}"
+    elif split == "test":
+        other = available[-1]
+        sentence += f' Pass split="{other}" (--split {other} of evaluate.py) to evaluate on that.'
     if split == "validation" and not is_stream:
         sentence += " Pass validation_fraction, for example 0.1, to take one from train."
     return sentence

@@ -1,11 +1,16 @@
 """Finding a benchmark's files, and saying what is there instead."""
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from posixpath import normpath
 
 from .examples import DatasetError
 
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
@@ -81,6 +86,59 @@ def with_slashes(path: str) -> str:
 
 def contents(folder: Path, most: int = 8) -> str:
     """The names of the first entries of a folder, for a message."""
-    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    names = sorted(shown(path.relative_to(folder)) + "/" * path.is_dir() for path in folder.iterdir())
     more = f", … ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(names[:most]) + more if names else "nothing"
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """The folders at and below `root` as `os.walk` gives them, sorted and without hidden names, links followed.
+
+    Links to a folder that they lie in would be followed for ever; they are named in a warning instead. Names may be
+    taken from the list of folders, which leaves them out.
+    """
+    leading_back = []
+    for parent, folders, files in os.walk(root, followlinks=True):
+        parent = Path(parent)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in [name for name in folders if (parent / name).is_symlink()]:
+            target = (parent / name).resolve()
+            way = [parent, *(folder for folder in parent.parents if folder.is_relative_to(root))]
+            if any(folder.resolve().is_relative_to(target) for folder in way):
+                folders.remove(name)
+                leading_back.append(parent / name)
+        yield parent, folders, sorted(name for name in files if not name.startswith("."))
+    if leading_back:
+        logger.warning(
+            "Not followed, because they lead back to a folder that they lie in: %d links (%s)",
+            len(leading_back), _some(leading_back),
+        )  # fmt: skip
+
+
+def is_utf8(path: PurePath) -> bool:
+    """Whether a name can be written down: one that a system of another encoding wrote cannot."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(path: PurePath) -> str:
+    """A path for a message; bytes that are not UTF-8 as `\\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def passed_over(files: Iterable[PurePath]) -> str:
+    """How many files of which suffix there are, for a message: `3 files: 2 .heic (a.heic, …), 1 .csv (labels.csv)`."""
+    by_suffix = defaultdict(list)
+    for file in files:
+        by_suffix[file.suffix.lower() or "without suffix"].append(file)
+    kinds = sorted(by_suffix.items(), key=lambda item: (-len(item[1]), item[0]))
+    count = sum(map(len, by_suffix.values()))
+    described = [f"{len(paths)} {suffix} ({_some(paths, most=2)})" for suffix, paths in kinds]
+    return f"{count} file{'s' * (count != 1)}: {', '.join(described)}"
+
+
+def _some(paths: Sequence[PurePath], most: int = 5) -> str:
+    return ", ".join(map(shown, paths[:most])) + ", …" * (len(paths) > most)

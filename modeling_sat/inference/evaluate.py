@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from ..configuration_sat import pair
 from ..data import MissingSplitError
+from ..data.loading import print_what_was_found
 from ..evaluation import (
     PIXEL_THRESHOLDS,
     ConstantBoxes,
@@ -130,6 +131,7 @@ def _evaluate(settings: EvaluationSettings, accelerator: Accelerator) -> dict[st
         )
         dataset = with_boxes(data.split(settings.split))
         validation, chosen_from = (None, None) if settings.split == "validation" else read_validation(data)
+        print_what_was_found({settings.split: dataset} | ({} if validation is None else {"validation": validation}))
     model = model.to(accelerator.device).eval()
     check_labels(model, dataset)
 

@@ -23,6 +23,7 @@ from ..conversion import CheckpointError, check_code, check_finite
 from ..conversion.pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
 from ..data.checks import did_you_mean
+from ..data.loading import print_what_was_found
 from ..data.options import dataset_options
 from ..data.views import TrainingView
 from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
@@ -79,6 +80,7 @@ def _train(
     set_seed(arguments.seed)
     with arguments.main_process_first(desc="reading the dataset"):
         splits, is_held_out = load_splits(data_arguments, arguments)
+        print_what_was_found(splits)
     is_stream = isinstance(splits["train"], IterableDataset)
     if is_stream:
         check_stream(splits, arguments)

@@ -208,6 +208,8 @@ def test_real_fruit(real_data, caplog):
 def test_files_that_are_no_images_are_named(class_folders, caplog):
     (class_folders / "train/cat/2.heic").touch()
     (class_folders / "LICENSE").touch()
-    (class_folders / "train/notes.txt").touch()
+    (class_folders / "train/notes.txt").write_text("no list of anything")
     assert len(load_wsol_dataset("folder", class_folders, "train")) == 6
-    assert "holds 1 files that are not read, being no images of a known kind:\n  - train/cat/2.heic" in caplog.text
+    assert (
+        "holds files that are not read, 2 files: 1 .heic (train/cat/2.heic), 1 .txt (train/notes.txt)" in caplog.text
+    )

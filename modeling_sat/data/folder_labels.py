@@ -1,0 +1,129 @@
+"""The class of each image of a practitioner's folder: what a file says of it, or else the folder that it is in."""
+
+import logging
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from .checks import MAX_LISTED, listed
+from .examples import DatasetError
+from .folder_layout import SplitImages
+from .objects import same_name
+from .records import Annotation
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Attributes:
+    classes: of each image that has one class.
+    several: of each image that has objects of several, their names.
+    """
+
+    classes: dict[PurePosixPath, str] = field(default_factory=dict)
+    several: dict[PurePosixPath, list[str]] = field(default_factory=dict)
+
+
+def names_of(annotation: Annotation | None) -> list[str]:
+    """The names of classes that an annotation has for its image: its label, or those of its objects."""
+    if annotation is None:
+        return []
+    names = [name for name, _ in annotation.objects] if annotation.label is None else [annotation.label]
+    return sorted({_composed(name) for name in names if name})
+
+
+def label_images(
+    root: Path, splits: Mapping[str, SplitImages], annotations: Mapping[PurePosixPath, Annotation]
+) -> Labels:
+    """Gives each image its class.
+
+    As on the Hub a file goes before a folder, if it has a label for every image. Else folders go before files, and a
+    warning counts the images of which both say something else.
+
+    Raises:
+        DatasetError: folders are to name the classes, and it is not clear which are classes.
+    """
+    images = [item for split in splits.values() for item in split.images]
+    names = {image: names_of(annotations.get(image)) for image, _ in images}
+    in_folders = {image: folder for image, folder in images if folder is not None}
+    spelling = {_compared(folder): folder for folder in in_folders.values()}
+    other = [image for image, folder in in_folders.items() if names[image] and not _agree(folder, names[image])]
+
+    labels = Labels()
+    by_file = bool(other or not in_folders or _objections(splits)) and _files_name_classes(names, in_folders)
+    if by_file:
+        if in_folders:
+            logger.warning(
+                "%s: the annotations have a label for every image, so the folders (%s) are not taken for classes; they "
+                "say otherwise of %d of %d images:\n%s",
+                root, _some(spelling.values()), len(other), len(images),
+                listed([f"{image}: {', '.join(names[image])} in {annotations[image].source}" for image in other]),
+            )  # fmt: skip
+    else:
+        for objection in _objections(splits):
+            raise DatasetError(objection)
+        if other:
+            logger.warning(
+                "%s: the annotations name other classes than the folder for %d of %d images. The folder's name is taken, "
+                "because the annotations do not tell the classes of all images apart:\n%s",
+                root, len(other), len(images),
+                listed([f"{image}: {', '.join(names[image])} in {annotations[image].source}" for image in other]),
+            )  # fmt: skip
+    for image, folder in images:
+        if folder is not None and (not by_file or _agree(folder, names[image])):
+            labels.classes[image] = folder
+        elif len(names[image]) == 1:
+            labels.classes[image] = spelling.get(_compared(names[image][0]), names[image][0])
+        elif names[image]:
+            labels.several[image] = names[image]
+    return labels
+
+
+def _objections(splits: Mapping[str, SplitImages]) -> list[str]:
+    return [objection for split in splits.values() for objection in split.objections]
+
+
+def _files_name_classes(names: Mapping[PurePosixPath, list[str]], in_folders: Mapping[PurePosixPath, str]) -> bool:
+    """Whether annotations have a name for every image, one for most of them, and tell classes apart.
+
+    They do not where all objects have one name (`object`) and folders several, nor where they number the folders.
+    """
+    if not all(names.values()):
+        return False
+    clear = {
+        (
+            in_folders.get(image),
+            in_folders[image] if image in in_folders and _agree(in_folders[image], own) else own[0],
+        )
+        for image, own in names.items()
+        if len(own) == 1 or (image in in_folders and _agree(in_folders[image], own))
+    }
+    num_clear = sum(
+        len(own) == 1 or (image in in_folders and _agree(in_folders[image], own)) for image, own in names.items()
+    )
+    folders, classes = {folder for folder, _ in clear}, {name for _, name in clear}
+    if num_clear * 2 <= len(names) or len({_compared(name) for name in classes}) < min(2, len(folders)):
+        return False
+    are_numbers = all(name.isdecimal() for name in classes) and None not in folders
+    return not (are_numbers and len(clear) == len(folders) == len(classes))
+
+
+def _agree(folder: str, names: list[str]) -> bool:
+    return any(same_name(name, folder) for name in names)
+
+
+def _compared(name: str) -> str:
+    """A name without case, spaces and signs."""
+    return "".join(letter for letter in _composed(name).casefold() if letter.isalnum()) or name
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _some(names) -> str:
+    names = sorted(names)
+    return ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)
