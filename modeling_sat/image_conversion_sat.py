@@ -245,7 +245,7 @@ def to_upright_rgb(image: Image.Image) -> Image.Image:
         OSError: the file behind `image` is truncated or damaged.
     """
     _load(image)
-    turn = _turn(image)
+    turn = orientation_turn(image)
     if has_more_than_8_bits(image):
         upright = _by_strips(image, _eight_bits_of(image))
     elif image.has_transparency_data:
@@ -268,7 +268,8 @@ def _load(image: Image.Image) -> None:
     image.filename = name
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def orientation_turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes a stored image upright, as its EXIF block says; None where it is, or where the block does not tell."""
     for _ in range(2):  # asked again, Pillow gives what it could read of a damaged block
         try:
             return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
@@ -320,7 +321,7 @@ def _eight_bits_of(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
 
 def is_plain(image: Image.Image) -> bool:
     """Whether Pillow's own `exif_transpose` and `convert("RGB")` make of an image what `to_upright_rgb` makes of it."""
-    turned_tiff = image.format == "TIFF" and _turn(image) is not None  # see `_load`
+    turned_tiff = image.format == "TIFF" and orientation_turn(image) is not None  # see `_load`
     _load(image)
     if turned_tiff or has_more_than_8_bits(image) or image.has_transparency_data:
         return False

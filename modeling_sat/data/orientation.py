@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
-from ..image_conversion_sat import _turn as orientation_turn
-from ..image_conversion_sat import decode_image, open_image
+from ..image_conversion_sat import decode_image, open_image, orientation_turn
 from ..localization_sat import same_shape
 from .examples import Box, Example, png_bytes
 from .records import IN_FRACTIONS
@@ -79,7 +77,7 @@ class Orientation:
 
     def turned_mask(self, mask: bytes) -> bytes:
         """A PNG of the stored pixels as one of the upright image."""
-        with Image.open(BytesIO(mask)) as opened:
+        with open_image(mask) as opened:
             return png_bytes(opened.transpose(_TURNS[self.number]) if self.is_turned else opened)
 
     def stored_image(self, file: Path) -> bytes:
@@ -113,7 +111,7 @@ def _only_one(stored: bool, upright: bool) -> bool | None:
 def _mask_fits(example: Example, size: Size) -> bool:
     try:
         mask = example.mask(size) if callable(example.mask) else example.mask
-        with Image.open(BytesIO(mask)) as opened:
+        with open_image(mask) as opened:
             return same_shape(opened.size, size)
     except (OSError, ValueError):
         return False
