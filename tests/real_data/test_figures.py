@@ -21,7 +21,7 @@ RESULTS = (ROOT / "README.md").read_text(encoding="utf-8").split("## Results\n")
 
 def commands(row: int) -> str:
     blocks = "\n".join(re.findall(r"```bash\n(.*?)```", RESULTS, re.DOTALL))
-    return re.split(r"^# \d+\n", blocks, flags=re.MULTILINE)[row]
+    return re.split(r"^# \d+.*\n", blocks, flags=re.MULTILINE)[row]
 
 
 def printed(row: int) -> list[float]:
