@@ -30,11 +30,12 @@ TAKEN = (
     + TAKEN_ARRAYS
 )
 
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+"""EXIF orientation → what makes the stored image upright."""
 _OTHER_CONTENTS = {
     b"%!PS": "PostScript (EPS)", b"\xc5\xd0\xd3\xc6": "PostScript (EPS)", b"%PDF": "PDF",
     b"<": "HTML, SVG or XML", b"version https://git-lfs": "a pointer of Git LFS, whose file was not downloaded",
@@ -272,7 +273,7 @@ def orientation_turn(image: Image.Image) -> Image.Transpose | None:
     """What makes a stored image upright, as its EXIF block says; None where it is, or where the block does not tell."""
     for _ in range(2):  # asked again, Pillow gives what it could read of a damaged block
         try:
-            return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+            return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
         except Exception:  # an EXIF block can be damaged in as many ways as any file
             continue
     return None
@@ -326,9 +327,9 @@ def is_plain(image: Image.Image) -> bool:
     if turned_tiff or has_more_than_8_bits(image) or image.has_transparency_data:
         return False
     try:
-        if image.getexif().get(ExifTags.Base.Orientation) in _TURNS:
+        if image.getexif().get(ExifTags.Base.Orientation) in TURNS:
             turned = ImageOps.exif_transpose(image).copy()
-            return turned.getexif().get(ExifTags.Base.Orientation) not in _TURNS
+            return turned.getexif().get(ExifTags.Base.Orientation) not in TURNS
     except Exception:  # an EXIF block can be damaged in as many ways as any file
         return False
     return True

@@ -11,17 +11,13 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 from datasets.utils import tqdm
-from PIL import ExifTags, Image
 
-from ..image_conversion_sat import open_image
 from .cache import MIN_ROWS, cached_table
 from .examples import DatasetError, UndecodableImageError, UprightImage
+from .orientation import Orientation
 
 
 MASKS_LOOKED_AT = 10
-
-SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
 
 
 def null_images(table: Dataset, column: str) -> set[int]:
@@ -72,24 +68,15 @@ def look_at(picture: dict[str, Any] | None, decode: bool) -> dict[str, Any]:
         if picture["bytes"] is None and "://" in picture["path"]:
             image = UprightImage(mode="RGB").decode_example(picture)
             return {"width": image.width, "height": image.height, "turned": False, "problem": None}
-        with open_image(picture["path"] if picture["bytes"] is None else picture["bytes"]) as image:
-            orientation = _orientation(image)
-            width, height = image.size[::-1] if orientation in SIDEWAYS else image.size
+        orientation = Orientation.of_header(picture["path"] if picture["bytes"] is None else picture["bytes"])
+        width, height = orientation.upright
         if decode:
             width, height = UprightImage(mode="RGB").decode_example(picture).size
     except UndecodableImageError as error:
         return nothing | {"problem": f"the image cannot be decoded ({error.__cause__})"}
     except Exception as error:  # each of Pillow's decoders fails in its own way
         return nothing | {"problem": f"the image cannot be decoded ({error})"}
-    return {"width": width, "height": height, "turned": orientation != 1, "problem": None}
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a damaged EXIF block, which `to_upright_rgb` leaves alone too
-        return 1
-    return orientation if orientation in range(2, 9) else 1
+    return {"width": width, "height": height, "turned": orientation.is_turned, "problem": None}
 
 
 def check_masks(table: Dataset, column: str) -> None:

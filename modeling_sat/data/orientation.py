@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..image_conversion_sat import decode_image, open_image, orientation_turn
+from ..image_conversion_sat import TURNS, decode_image, open_image, orientation_turn
 from ..localization_sat import same_shape
 from .examples import Box, Example, png_bytes
 from .records import IN_FRACTIONS
@@ -15,12 +15,7 @@ from .records import IN_FRACTIONS
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
-_BACK = _TURNS | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+_BACK = TURNS | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
 @dataclass(frozen=True)
@@ -36,13 +31,13 @@ class Orientation:
     upright: Size
 
     @classmethod
-    def of_header(cls, file: Path) -> "Orientation":
-        """Of an image file, of which only the header is read.
+    def of_header(cls, source: Path | str | bytes) -> "Orientation":
+        """Of an image file, or its bytes, of which only the header is read.
 
         Raises:
-            OSError: it is no image.
+            ImageError: it is no image.
         """
-        with open_image(file) as image:
+        with open_image(source) as image:
             number = _number(image)
             # Pillow gives the size of a TIFF as it will be once turned
             swapped = number >= 5 and image.format != "TIFF"
@@ -78,7 +73,7 @@ class Orientation:
     def turned_mask(self, mask: bytes) -> bytes:
         """A PNG of the stored pixels as one of the upright image."""
         with open_image(mask) as opened:
-            return png_bytes(opened.transpose(_TURNS[self.number]) if self.is_turned else opened)
+            return png_bytes(opened.transpose(TURNS[self.number]) if self.is_turned else opened)
 
     def stored_image(self, file: Path) -> bytes:
         """A PNG, without orientation, of the pixels as the file stores them."""
@@ -128,5 +123,5 @@ def _inside(box: Sequence[float], size: Size, tolerance: float) -> bool:
 
 
 def _number(image: Image.Image) -> int:
-    turns = {turn: number for number, turn in _TURNS.items()}
+    turns = {turn: number for number, turn in TURNS.items()}
     return turns.get(orientation_turn(image), 1)

@@ -56,10 +56,10 @@ def with_alpha(mode: str) -> Image.Image:
     return image
 
 
-def turned() -> bytes:
+def turned(file_format: str = "PNG") -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
-    return encoded(colours().resize((SIDE, SIDE // 2)), exif=exif)
+    return encoded(colours().resize((SIDE, SIDE // 2)), file_format, exif=exif)
 
 
 MODES = {
@@ -100,6 +100,17 @@ def pixels(images) -> list[np.ndarray]:
 def assert_equal(found, expected):
     for mode, one, other in zip(MODES, found, expected, strict=True):
         assert np.array_equal(one, other), mode
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_boxes_of_a_turned_image_are_held_against_its_upright_size(save, file_format):
+    rows = [
+        {"image": {"bytes": turned(file_format), "path": f"{label}.img"}, "label": label, "boxes": [[1, 10, 7, 15]]}
+        for label in (0, 1)
+    ]
+    table = load_wsol_dataset(save({"label": CLASSES, "boxes": BOXES}, train=rows), split="train")
+    assert table[0]["image"].size == (SIDE // 2, SIDE)
+    assert table["boxes"][:] == [[[1, 10, 7, 15]]] * 2
 
 
 @pytest.fixture
