@@ -6,6 +6,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import get_int_from_env
 
+from .sentences import first_line
+
 
 _WORLD_SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "LOCAL_RANK")
@@ -30,7 +32,7 @@ def start_accelerator(mixed_precision: str | None = None) -> Accelerator:
     try:
         accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed_precision)
     except (ValueError, RuntimeError, ImportError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
+        reason = first_line(error)
         raise ProcessError(
             f"This machine does not have what accelerate's configuration or command line asks for: {reason}. `accelerate "
             "config` changes the first, --mixed_precision and --num_processes the second."

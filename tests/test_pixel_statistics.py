@@ -18,7 +18,7 @@ from modeling_sat import SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.conversion import convert_checkpoint
 from modeling_sat.conversion.pixel_statistics import STATISTICS, pixel_statistics
 from modeling_sat.training import ConfigurationError, parse_arguments
-from modeling_sat.training.run import build_processor
+from modeling_sat.training.start import build_processor
 
 
 IMAGENET, HALF = STATISTICS["imagenet"], STATISTICS["half"]

@@ -16,6 +16,7 @@ from ..configuration_sat import SATConfig
 from ..image_processing_sat import SATImageProcessor
 from ..loading_sat import found_head
 from ..modeling_sat import SATForWeaklySupervisedLocalization
+from ..sentences import first_line
 from .pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics, timm_pixel_statistics
 from .trust import CheckpointError, check_code, check_finite
 
@@ -256,9 +257,8 @@ def _read(path: Path) -> _Checkpoint:
             return _Checkpoint(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: {reason} Pickles are read with weights_only=True, which runs "
+            f"{path} cannot be read as a checkpoint: {first_line(error)}. Pickles are read with weights_only=True, which runs "
             "no code; a file that needs more than tensors and numbers has to be re-saved by whoever trusts it."
         ) from error
     threshold = None

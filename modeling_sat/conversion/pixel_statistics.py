@@ -1,6 +1,5 @@
 """By which mean and standard deviation a starting point's pixels are scaled: as they were when it was trained."""
 
-import json
 import logging
 import re
 from collections.abc import Iterable
@@ -17,6 +16,8 @@ from transformers.image_utils import (
 )
 
 from ..image_processing_sat import SATImageProcessor
+from ..output.files import read_json
+from .trust import own_types
 
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def pixel_statistics(checkpoint: str | Path, choice: StatisticsChoice | None = N
     if choice is not None:
         return own if choice == "checkpoint" else STATISTICS[choice]
     config = _config(checkpoint)
-    if _is_localizer(config):
+    if config.get("model_type") in own_types():
         return own
     if is_deit(checkpoint, config):
         if own and any(own.get(name) != value for name, value in STATISTICS["imagenet"].items()):
@@ -90,7 +91,7 @@ def timm_pixel_statistics(
         names: of its tensors.
         choice: decides instead.
     """
-    config = _read_json(file.with_name("config.json"))
+    config = _timm_config(file.with_name("config.json"))
     stated = config.get("pretrained_cfg", config)
     own = {f"image_{name}": list(stated[name]) for name in ("mean", "std") if stated.get(name)}
     if choice is not None and (choice != "checkpoint" or own):
@@ -131,10 +132,6 @@ def _card_names(folder: Path) -> list[str]:
     return [str(card.data.base_model or ""), heading[1] if heading else ""]
 
 
-def _is_localizer(config: dict[str, Any]) -> bool:
-    return str(config.get("model_type", "")).startswith(("sat", "wsol_"))
-
-
 def _own_settings(checkpoint: str | Path) -> dict[str, Any]:
     try:
         settings, _ = SATImageProcessor.get_image_processor_dict(checkpoint)
@@ -150,12 +147,11 @@ def _config(checkpoint: str | Path) -> dict[str, Any]:
         return {}
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _timm_config(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 CHOICES = get_args(StatisticsChoice)

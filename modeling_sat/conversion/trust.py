@@ -33,7 +33,7 @@ def check_code(name: str | Path, trust_remote_code: bool = False) -> None:
     )
     for file, content in ((CONFIG_NAME, config), (IMAGE_PROCESSOR_NAME, processor)):
         # Under a type that is not ours, a class of our name would be read from the checkpoint.
-        known = "model_type" not in content or content["model_type"] in _own_types()
+        known = "model_type" not in content or content["model_type"] in own_types()
         foreign = [named for named in _classes(content) if not known or named not in ours]
         if foreign and not trust_remote_code:
             module, _, class_name = foreign[0].rpartition("--")[2].rpartition(".")
@@ -61,7 +61,8 @@ def check_finite(model: nn.Module, name: str | Path) -> None:
         )
 
 
-def _own_types() -> set[str]:
+def own_types() -> set[str]:
+    """The model types of this package."""
     from ..baselines import METHODS  # which converts nothing, and is converted to by nothing
 
     return {method.config_class.model_type for method in METHODS.values()}

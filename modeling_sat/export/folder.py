@@ -15,6 +15,7 @@ import torch
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from ..output.ownership import folder_of_one_run
+from ..sentences import first_line
 from .onnx_file import quantize_linear_layers, write_onnx
 from .onnx_model import ONNX_FILE, ONNXModel
 from .parity import MAP_TOLERANCE, Parity, measure_parity
@@ -120,7 +121,7 @@ def _write_and_compare(
     except OSError:
         raise
     except Exception as error:  # the exporters have no common class of errors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error)
         raise ExportError(f"{type(model).__name__} cannot be exported as asked: {reason}.") from error
 
 

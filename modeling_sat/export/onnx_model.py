@@ -12,6 +12,7 @@ from transformers.utils import cached_file
 from ..configuration_sat import pair
 from ..conversion import CheckpointError
 from ..modeling_sat import SATForWeaklySupervisedLocalizationOutput
+from ..sentences import first_line
 from .program import OUTPUT_NAMES
 
 
@@ -66,7 +67,7 @@ class ONNXModel(nn.Module):
             session = onnxruntime.InferenceSession(cached_file(name, ONNX_FILE), options, providers=list(providers))
         except Exception as error:  # onnxruntime has no common class of errors
             raise CheckpointError(
-                f"{name} cannot be used as an exported model: {str(error).strip().splitlines()[0]} "
+                f"{name} cannot be used as an exported model: {first_line(error)}. "
                 "Give a folder that scripts/export_onnx.py wrote."
             ) from error
         outputs = [output.name for output in session.get_outputs()]

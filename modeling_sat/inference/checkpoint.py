@@ -8,6 +8,7 @@ from .. import baselines  # noqa: F401 (registers what AutoModel may find)
 from ..conversion import CheckpointError, check_code, check_finite
 from ..data.paths import contents
 from ..export.onnx_model import ONNX_FILE, ONNXModel
+from ..sentences import first_line
 
 
 def load_checkpoint(
@@ -40,7 +41,7 @@ def load_checkpoint(
                 name, trust_remote_code=trust_remote_code, output_loading_info=True
             )
     except Exception as error:  # a checkpoint's files and its own code fail in ways of their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error)
         where = "" if folder.exists() else "there is no such folder, and the Hub does not give it: "
         raise CheckpointError(f"{name} cannot be used: {where}{reason}. {remedy}") from error
     if is_exported:

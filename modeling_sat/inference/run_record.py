@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 from datasets import Dataset
+
+from ..output.files import read_json
 
 
 RUN_FILE = "run.json"
@@ -79,12 +80,12 @@ def read_run(path: Path) -> dict[str, Any]:
         RunRecordError: it is no JSON, or not what training writes.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise RunRecordError(f"{path} cannot be read ({error})") from error
     parts = {"settings": dict, "length": dict, "images": (dict, type(None))}
     for name, kind in parts.items():
-        if not isinstance(content, dict) or not isinstance(content.get(name, {}), kind) or "settings" not in content:
+        if not isinstance(content.get(name, {}), kind) or "settings" not in content:
             raise RunRecordError(f"{path} cannot be read (it is not the record that a training writes)")
     return content
 

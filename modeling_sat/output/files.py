@@ -79,6 +79,19 @@ def write_json(file: str | Path, content: Any) -> None:
         opened.write(text + "\n")
 
 
+def read_json(file: str | Path) -> dict[str, Any]:
+    """The mapping that a JSON file holds.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: it is no JSON, or something else than a mapping.
+    """
+    content = json.loads(Path(file).read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}; a mapping was expected")
+    return content
+
+
 def _not_finite(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Names and values of the numbers that are not finite."""
     if isinstance(content, float) and not math.isfinite(content):

@@ -1,6 +1,5 @@
 """Which files a checkpoint consists of. What else lies in its folder stays at home."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_I
 
 from ..configuration_sat import SATConfig
 from ..data.paths import contents
+from ..output.files import read_json
 from .errors import PublishingError
 
 
@@ -33,7 +33,7 @@ def checkpoint_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise PublishingError(f"{folder} is no folder; give one that scripts/train.py or convert_checkpoint.py wrote.")
-    config = read_json(folder / CONFIG_NAME)
+    config = read_if_there(folder / CONFIG_NAME)
     if config is None:
         steps = sorted(folder.glob("checkpoint-*"))
         hint = f" Its {steps[-1].name} may be what you mean." if steps else ""
@@ -43,7 +43,7 @@ def checkpoint_files(folder: str | Path) -> list[Path]:
             f"{folder} holds a model of type {config.get('model_type')!r}; {SATConfig.model_type!r} was expected. Other "
             "models have no code in their folder by which the Hub's users could load them."
         )
-    processor = read_json(folder / IMAGE_PROCESSOR_NAME)
+    processor = read_if_there(folder / IMAGE_PROCESSOR_NAME)
     if processor is None:
         raise PublishingError(f"{folder} has no {IMAGE_PROCESSOR_NAME}; save its image processor there too.")
     files = [folder / CONFIG_NAME, folder / IMAGE_PROCESSOR_NAME, *_weights(folder), *_code(folder, config, processor)]
@@ -58,7 +58,7 @@ def checkpoint_files(folder: str | Path) -> list[Path]:
     return files
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_if_there(path: Path) -> dict[str, Any] | None:
     """A JSON file's content, or None where there is no such file.
 
     Raises:
@@ -67,18 +67,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except ValueError as error:
         raise PublishingError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise PublishingError(f"{path} holds a {type(content).__name__}; a mapping was expected.")
-    return content
 
 
 def _weights(folder: Path) -> list[Path]:
     if (folder / SAFE_WEIGHTS_NAME).is_file():
         return [folder / SAFE_WEIGHTS_NAME]
-    index = read_json(folder / SAFE_WEIGHTS_INDEX_NAME)
+    index = read_if_there(folder / SAFE_WEIGHTS_INDEX_NAME)
     if index is None:
         raise PublishingError(f"{folder} has no {SAFE_WEIGHTS_NAME}: weights are published as safetensors alone.")
     shards = [folder / name for name in sorted(set(index["weight_map"].values()))]

@@ -8,6 +8,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from ..sentences import first_line
+
 
 class PublishingError(ValueError):
     """A checkpoint that cannot be published, said in a sentence."""
@@ -45,7 +47,7 @@ def explain(error: BaseException) -> str:
         status = error.response.status_code
         said = f" (The Hub says: {error.server_message.strip()})" if error.server_message else ""
         return _STATUS.get(status, f"the Hub answers with status {status}.") + said
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    reason = first_line(error)
     if isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
         return f"the connection to the Hub failed ({reason})."
     return f"{reason}."

@@ -16,11 +16,11 @@ from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 from ..baselines import METHODS
 from ..configuration_sat import SATConfig
 from ..evaluation.report import CONSTANT_MAP_NAMES, CONSTANT_NAMES, METRIC_NAMES, METRICS_FILE
-from .checkpoint_files import read_json
+from ..inference.run_record import RUN_FILE
+from .checkpoint_files import read_if_there
 from .errors import PublishingError
 
 
-RUN_FILE = "run.json"
 _ALWAYS = (
     "area_target", "area_loss_weight", "normalization_loss_weight", "num_spatial_layers", "classifier", "optim",
     "learning_rate", "lr_scheduler_type", "weight_decay", "images in a batch", "seed",
@@ -64,20 +64,20 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return read_json(self.folder / CONFIG_NAME) or {}
+        return read_if_there(self.folder / CONFIG_NAME) or {}
 
     @cached_property
     def processor(self) -> dict[str, Any]:
-        return read_json(self.folder / IMAGE_PROCESSOR_NAME) or {}
+        return read_if_there(self.folder / IMAGE_PROCESSOR_NAME) or {}
 
     @cached_property
     def state(self) -> dict[str, Any]:
-        return read_json(self.folder / TRAINER_STATE_NAME) or {}
+        return read_if_there(self.folder / TRAINER_STATE_NAME) or {}
 
     @cached_property
     def record(self) -> dict[str, Any]:
         """With `settings` and, when training has ended, `session`: see `modeling_sat.training`."""
-        return read_json(self.folder / RUN_FILE) or {}
+        return read_if_there(self.folder / RUN_FILE) or {}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def read_evaluation(folder: str | Path) -> dict[str, Any]:
     Raises:
         PublishingError: there is none, or it is of something else.
     """
-    result = read_json(Path(folder) / METRICS_FILE)
+    result = read_if_there(Path(folder) / METRICS_FILE)
     if result is None:
         raise PublishingError(f"{folder} has no {METRICS_FILE}; give the output_dir of scripts/evaluate.py.")
     missing = [key for key in ("model", "dataset", "split", "protocol", "metrics", "num_images") if key not in result]

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ..baselines import METHODS
+from ..output.files import read_json
 from ..training.arguments import ARGUMENTS, ConfigurationError, ModelArguments, read_config, unknown_field
 from .identity import Identifier, differences, identity_key
 from .names import MODEL_TITLES
@@ -217,10 +218,9 @@ def parse_fields(arguments: Sequence[str]) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file)
     except ValueError as error:
         raise ConfigurationError(f"{file} cannot be read ({error}); remove {file.parent}.") from error
-    return content if isinstance(content, dict) else {}
 
 
 def _default(name: str) -> Any:

@@ -21,7 +21,7 @@ import torch
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..evaluation.report import METRICS_FILE
-from ..training.checkpoints import RUN_FILE
+from ..inference.run_record import RUN_FILE
 from .findings import Measure, Outcome
 from .recipes import Cell
 

@@ -14,7 +14,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from ..baselines import METHODS
 from ..conversion.pixel_statistics import StatisticsChoice
-from ..data.checks import did_you_mean
+from ..sentences import did_you_mean
 from .freezing import FREEZING
 from .trackers import usable_trackers
 

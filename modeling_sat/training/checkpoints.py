@@ -27,8 +27,8 @@ from ..inference.run_record import (
     read_run,
     step_of,
 )
-from ..output.files import write_json
-from ..publishing.checkpoint_files import read_json
+from ..output.files import read_json, write_json
+from ..sentences import first_line
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .whole import damage, weights_of
 
@@ -141,7 +141,7 @@ def explain_failed_writing(output_dir: str | Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
         written_by_torch = "PytorchStreamWriter" in str(error) or "inline_container" in str(error)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         if written_by_torch:  # which says where in its file, not why
             reason = "a file cannot be written to its end"
         if isinstance(error, TrainingStopped) or (type(error) is RuntimeError and not written_by_torch):
@@ -174,7 +174,7 @@ def explain_failed_reading(checkpoint: str | Path | None) -> Iterator[None]:
         EOFError,
         SafetensorError,
     ) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error)
         raise TrainingStopped(
             f"Training cannot go on from {checkpoint} ({reason}); it may be of another training. Remove it to go on from "
             "the one before it, or choose another output_dir."
@@ -326,8 +326,12 @@ def check_weights_fit(checkpoint: Path, model: nn.Module) -> None:
             f"{expected.get(wrong[0], 'missing')} in this one. Choose another output_dir, or the configuration that "
             "it was trained by."
         )
-    names = read_json(checkpoint / CONFIG_NAME) or {}
-    for index, name in names.get("id2label", {}).items():
+    config = checkpoint / CONFIG_NAME
+    try:
+        names = read_json(config).get("id2label", {}) if config.is_file() else {}
+    except ValueError as error:
+        raise ConfigurationError(f"{config} cannot be read ({error}). Give another checkpoint-N folder.") from error
+    for index, name in names.items():
         now = model.config.id2label.get(int(index))
         if now != name:
             raise ConfigurationError(

@@ -1,6 +1,5 @@
 """A training run from its arguments to a folder that `from_pretrained` loads."""
 
-import dataclasses
 import warnings
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -10,19 +9,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset, DatasetDict, IterableDataset
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch.utils.data import default_collate
 from transformers import PreTrainedModel, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ..baselines import METHODS
 from ..configuration_sat import pair
-from ..conversion import CheckpointError, check_code, check_finite
-from ..conversion.pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics
 from ..data import MissingSplitError, load_wsol_dataset
-from ..data.checks import did_you_mean
 from ..data.loading import print_what_was_found
 from ..data.options import dataset_options
 from ..data.views import TrainingView
@@ -35,8 +27,8 @@ from ..output.ownership import folder_of_one_run
 from ..processes import check_processes
 from ..publishing import PublishingError, save_card
 from ..publishing.cards import CARD_FILE
-from ..publishing.checkpoint_files import read_json
 from ..publishing.machine import describe_hardware, software_versions
+from ..sentences import did_you_mean, first_line
 from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
 from .checkpoints import (
     TrainingStopped,
@@ -52,7 +44,9 @@ from .checkpoints import (
     write_run,
 )
 from .freezing import freeze
+from .start import build_model, build_processor
 from .trainer import SATTrainer
+from .whole import read_state
 
 
 def train(
@@ -100,7 +94,7 @@ def _train(
     record = run_record(model_arguments, data_arguments, arguments, None if is_stream else len(splits["train"]))
     checkpoint = checkpoint_to_resume(arguments, model, record)
     # Now: when the training has ended, the checkpoint may be gone.
-    from_step = 0 if checkpoint is None else read_json(checkpoint / TRAINER_STATE_NAME)["global_step"]
+    from_step = 0 if checkpoint is None else read_state(checkpoint)["global_step"]
     if arguments.process_index == 0:
         if arguments.freeze != "none":
             print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
@@ -257,7 +251,7 @@ def explain_failure(arguments: SATTrainingArguments) -> Iterator[None]:
         reading = arguments.dataloader_num_workers > 0 and not isinstance(error, RuntimeError)  # a batch half received
         if not reading and "DataLoader worker" not in str(error):
             raise
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
+        reason = first_line(error)
         raise TrainingStopped(
             f"A process that reads images died ({reason}), most often for want of memory. Run the same command again "
             f"to go on from the last checkpoint in {arguments.output_dir}, with fewer than "
@@ -309,87 +303,6 @@ def check_stream(splits: DatasetDict, arguments: SATTrainingArguments) -> None:
         warnings.warn(
             "Streamed validation images are not used; evaluate the checkpoint when it is done.", stacklevel=2
         )
-
-
-def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:
-    """The starting point: a checkpoint with a head for `class_names`, or random weights.
-
-    Raises:
-        ConfigurationError: the checkpoint cannot be read or does not fit, or a field has a value out of its range.
-    """
-    try:
-        return _build_model(model_arguments, class_names)
-    except StrictDataclassError as error:
-        raise ConfigurationError(str(error.__cause__ or error)) from error
-    except ConfigurationError:
-        raise
-    except CheckpointError as error:
-        raise ConfigurationError(str(error)) from error
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        model = model_arguments.model
-        where = (
-            "" if model is None or Path(model).exists() else "there is no such folder, and the Hub does not give it: "
-        )
-        raise ConfigurationError(
-            f"Training cannot start from {model}: {where}{reason}. Give a folder by --model; "
-            "scripts/convert_checkpoint.py makes one of a timm, SAT or ViT checkpoint."
-        ) from error
-
-
-def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:
-    method = METHODS[model_arguments.method]
-    labels = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
-    fields = model_arguments.config_fields()
-    foreign = sorted(set(fields) - {field.name for field in dataclasses.fields(method.config_class)})
-    if foreign:
-        raise ConfigurationError(f"The method {model_arguments.method} has no {', '.join(foreign)}; leave it out.")
-    if model_arguments.model is None:
-        return method(method.config_class(**fields, **labels))
-    if Path(model_arguments.model).is_file():
-        raise ConfigurationError(
-            f"{model_arguments.model} is a file; make a folder of it by scripts/convert_checkpoint.py --checkpoint "
-            f"{model_arguments.model} --source timm --output_dir FOLDER and give that folder as model."
-        )
-    trust = bool(model_arguments.trust_remote_code)
-    check_code(model_arguments.model, trust)
-    model, loading = method.from_pretrained(
-        model_arguments.model, ignore_mismatched_sizes=True, output_loading_info=True, dtype=torch.float32,
-        **({"trust_remote_code": True} if trust else {}), **fields, **labels,
-    )  # fmt: skip
-    resized = [key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]]
-    wrong = [name for name in resized if "classifier" not in name]
-    if wrong:
-        raise ConfigurationError(
-            f"{model_arguments.model} has {', '.join(wrong[:3])} of another shape than this configuration asks for; "
-            "leave image_size, patch_size, hidden_size and the like to the checkpoint."
-        )
-    lacking = sorted(name for name in loading["missing_keys"] if "classifier" not in name and "spatial_" not in name)
-    if lacking:
-        raise ConfigurationError(
-            f"{model_arguments.model} lacks {', '.join(lacking[:3])}{' …' if len(lacking) > 3 else ''}, which would stay "
-            "random. Give a whole checkpoint."
-        )
-    check_finite(model, model_arguments.model)
-    return model
-
-
-def build_processor(
-    model: str | None, image_size: tuple[int, int], choice: StatisticsChoice | None = None
-) -> SATImageProcessor:
-    """A processor that shows the model the whole image, with pixels scaled as when the starting point was trained.
-
-    Raises:
-        ConfigurationError: `choice` is "checkpoint" and there is none.
-    """
-    size = {"height": image_size[0], "width": image_size[1]}
-    if model is not None:
-        return SATImageProcessor(size=size, **pixel_statistics(model, choice))
-    if choice == "checkpoint":
-        raise ConfigurationError(
-            "pixel_statistics is checkpoint, but training starts from none; choose imagenet or half."
-        )
-    return SATImageProcessor(size=size, **({} if choice is None else STATISTICS[choice]))
 
 
 def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

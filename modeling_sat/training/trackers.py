@@ -10,7 +10,7 @@ from PIL import Image
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 from transformers.trainer_callback import CallbackHandler
 
-from ..data.checks import did_you_mean
+from ..sentences import did_you_mean
 
 
 class UnknownTrackerError(ValueError):

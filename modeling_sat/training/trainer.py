@@ -18,13 +18,14 @@ from ..configuration_sat import SATConfig, pair
 from ..data.views import PixelScaling, TrainingImages, TrainingStream
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
+from ..inference.run_record import RUN_FILE
 from ..inference.sheets import draw_predictions
 from ..modeling_sat import share_of_batch, sum_over_processes
 from ..output.files import to_disk
 from ..publishing import prepare_repository, publish_checkpoint
 from .arguments import ConfigurationError, SATTrainingArguments
 from .batches import TrainingBatches
-from .checkpoints import RUN_FILE, TrainingStopped, explain_failed_reading, explain_failed_writing, partial_folder
+from .checkpoints import TrainingStopped, explain_failed_reading, explain_failed_writing, partial_folder
 from .trackers import tolerate_failures
 from .whole import AVERAGE_FILE, damage, seal
 

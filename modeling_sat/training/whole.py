@@ -1,6 +1,5 @@
 """Whether a checkpoint is whole: every file that going on from it needs is there, as it was written."""
 
-import json
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,7 +12,8 @@ from transformers.trainer_pt_utils import safe_globals
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..inference.run_record import RUN_FILE
-from ..output.files import to_disk
+from ..output.files import read_json, to_disk, write_json
+from ..sentences import first_line
 
 
 MANIFEST_FILE = "manifest.json"
@@ -42,8 +42,8 @@ def seal(folder: Path) -> None:
         if name not in _NOT_READ and path.suffix != ".py"
     }
     manifest = folder / MANIFEST_FILE
-    manifest.write_text(json.dumps({"files": listed}, indent=2))
-    for path in (*files.values(), manifest, *(path for path in folder.rglob("*") if path.is_dir()), folder):
+    write_json(manifest, {"files": listed})
+    for path in (*files.values(), *(path for path in folder.rglob("*") if path.is_dir()), folder):
         to_disk(path)
 
 
@@ -82,16 +82,16 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     """Its `trainer_state.json`.
 
     Raises:
-        DamagedError: it is missing, no JSON, or does not say the step.
+        DamagedError: it is missing, no JSON mapping, or does not say the step.
     """
     path = checkpoint / TRAINER_STATE_NAME
     if not path.is_file():
         raise DamagedError(f"it has no {TRAINER_STATE_NAME}")
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = read_json(path)
     except ValueError as error:
-        raise DamagedError(f"its {TRAINER_STATE_NAME} is no JSON ({error})") from error
-    step = state.get("global_step") if isinstance(state, dict) else None
+        raise DamagedError(f"its {TRAINER_STATE_NAME} cannot be read ({error})") from error
+    step = state.get("global_step")
     if type(step) is not int or step < 0:
         raise DamagedError(f"its {TRAINER_STATE_NAME} does not say at which step it was saved")
     history, epoch = state.get("log_history"), state.get("epoch")
@@ -110,7 +110,7 @@ def weights_of(checkpoint: Path) -> dict[str, tuple[int, ...]]:
     if (checkpoint / SAFE_WEIGHTS_NAME).is_file() or not index.is_file():
         return _shapes(checkpoint / SAFE_WEIGHTS_NAME)
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(read_json(index)["weight_map"].values()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedError(f"its {index.name} cannot be read ({error})") from error
     return {name: shape for file in names for name, shape in _shapes(checkpoint / file).items()}
@@ -132,7 +132,7 @@ def _check_manifest(checkpoint: Path) -> frozenset[str]:
     if not path.is_file():
         return frozenset()
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))["files"]
+        listed = read_json(path)["files"]
         expected = {name: (entry["bytes"], entry["crc32"]) for name, entry in listed.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedError(f"its {MANIFEST_FILE} cannot be read ({error})") from error
@@ -175,7 +175,7 @@ def _check_state(file: Path, is_as_written: bool) -> None:
     except DamagedError:
         raise
     except Exception as error:  # torch.load fails in many ways
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise DamagedError(f"its {file.name} cannot be read ({reason})") from error
     if not isinstance(content, dict) or not holds <= content.keys():
         raise DamagedError(f"its {file.name} holds something else")

@@ -15,7 +15,7 @@ from modeling_sat.baselines import METHODS
 from modeling_sat.conversion import CheckpointError, convert_checkpoint
 from modeling_sat.inference.checkpoint import load_checkpoint
 from modeling_sat.training.arguments import ConfigurationError, ModelArguments
-from modeling_sat.training.run import build_model
+from modeling_sat.training.start import build_model
 
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -3,7 +3,14 @@ import math
 
 import pytest
 
-from modeling_sat.output.files import as_json, folder_written_aside, path_written_aside, write_json, written_aside
+from modeling_sat.output.files import (
+    as_json,
+    folder_written_aside,
+    path_written_aside,
+    read_json,
+    write_json,
+    written_aside,
+)
 
 
 class Killed(BaseException):
@@ -62,3 +69,17 @@ def test_json_has_no_nan(tmp_path, value):
 def test_json_comes_back(tmp_path):
     write_json(tmp_path / "metrics.json", {"top1_cls": 0.1, "threshold": None})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"top1_cls": 0.1, "threshold": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("[1]", "it holds a list; a mapping was expected"), ('{"a": ', "Expecting value")]
+)
+def test_json_that_is_no_mapping(tmp_path, text, problem):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=problem):
+        read_json(tmp_path / "a.json")
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "Möwe"})
+    assert read_json(tmp_path / "a.json") == {"name": "Möwe"}

@@ -7,7 +7,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from modeling_sat.class_names_sat import imagenet_synsets
 from modeling_sat.training.arguments import ModelArguments
-from modeling_sat.training.run import build_model
+from modeling_sat.training.start import build_model
 
 
 WNIDS, WORDS = list(imagenet_synsets()), list(imagenet_synsets().values())
