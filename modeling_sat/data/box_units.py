@@ -15,6 +15,7 @@ FORMS = {
 FRACTIONS, PERCENT = (1.0, 1.0), (100.0, 100.0)
 ROUNDING = 0.01
 """By which fractions leave 0 to 1, in files that were converted."""
+FRACTIONS_TAKEN = "the boxes are all in 0 to 1, and were taken as fractions of the image"
 
 ENOUGH_BOXES, NEARLY_ALL = 5, 85
 """So many boxes that reach so far right and down, and no further than 100, hardly are pixels of larger images."""

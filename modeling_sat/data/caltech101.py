@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from ..image_conversion_sat import ImageError, open_image
-from .checks import listed
+from ..sentences import listed
 from .examples import Benchmark, Box, DatasetError, Example, Split, png_bytes
 from .paths import benchmark_root, require
 

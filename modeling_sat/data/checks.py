@@ -1,6 +1,5 @@
 """Finds what is wrong with images and boxes before a training run does."""
 
-import difflib
 import logging
 import math
 from collections import Counter, defaultdict
@@ -15,6 +14,7 @@ from datasets.utils import tqdm
 
 from ..image_conversion_sat import is_plain, open_image, to_upright_rgb
 from ..localization_sat import same_shape
+from ..sentences import counted, listed, some
 from .box_units import ROUNDING
 from .examples import Box, DatasetError, Example, Split, png_bytes
 from .orientation import Orientation, drawn_on_stored
@@ -27,8 +27,6 @@ OnBadImage = Literal["raise", "skip"]
 
 BOX_TOLERANCE = 1.0
 """Pixels by which a box may leave its image and is clipped: the difference between the usual conventions."""
-
-MAX_LISTED = 10
 
 UPRIGHT_TAKEN = (
     "turned by their EXIF orientation, and nothing says whether their boxes or masks were drawn on them upright or as "
@@ -46,12 +44,6 @@ SQUASHED = (
     "of another shape than the images that their boxes were drawn on; they were taken to be squashed, and boxes scaled "
     "across and down by different factors. If images were cropped, their boxes are wrong: use uncropped ones"
 )
-
-
-def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A question that names the known word nearest to one that is not known; `otherwise` where none is near."""
-    near = difflib.get_close_matches(str(word), list(known), n=1)
-    return f"Did you mean {near[0]!r}?" if near else otherwise
 
 
 def checked_examples(
@@ -79,7 +71,8 @@ def checked_examples(
 
     Raises:
         DatasetError: `on_bad_image` is "raise" and an image is missing or unreadable, or a box lies outside its
-            image or has no area, or was drawn on an image of another shape. With "skip" such images are left out, and one warning lists them.
+            image or has no area, or was drawn on an image of another shape. With "skip" such images are left out, and
+            one warning lists them.
     """
     examples = list(split.examples)
     if allow_missing:
@@ -98,8 +91,8 @@ def checked_examples(
         )
     for remark, image_ids in sorted(remarks.items()):
         logger.warning(
-            "%s of the %s split %s:\n%s", _count(image_ids, "image"), split_name, remark, listed(sorted(image_ids))
-        )
+            "%s of the %s split %s:\n%s", counted(len(image_ids), "image"), split_name, remark, listed(sorted(image_ids)),
+        )  # fmt: skip
     report_problems(
         split.problems + [result for result in results if isinstance(result, str)], split_name, on_bad_image
     )
@@ -110,11 +103,13 @@ def report_problems(problems: Sequence[str], split_name: str, on_bad_image: OnBa
     """Raises a DatasetError that lists the problems, or with "skip" warns that their images are left out."""
     if problems and on_bad_image == "raise":
         raise DatasetError(
-            f"The {split_name} split has {_count(problems, 'bad image')}:\n{listed(problems)}\n"
+            f"The {split_name} split has {counted(len(problems), 'bad image')}:\n{listed(problems)}\n"
             'Repair or remove them, or pass on_bad_image="skip" to leave them out.'
         )
     if problems:
-        logger.warning("Left out %s of the %s split:\n%s", _count(problems, "bad image"), split_name, listed(problems))
+        logger.warning(
+            "Left out %s of the %s split:\n%s", counted(len(problems), "bad image"), split_name, listed(problems)
+        )
 
 
 def check_count(found: int, split_name: str, name: str, published: int | None) -> None:
@@ -168,20 +163,14 @@ def check_classes(
         )
     absent = [name for label, name in enumerate(class_names) if label not in present]
     if absent and allow_absent:
-        logger.warning("The train split has no image of %s:\n%s", _count(absent, "class", "classes"), listed(absent))
+        logger.warning(
+            "The train split has no image of %s:\n%s", counted(len(absent), "class", "classes"), listed(absent)
+        )
     elif absent:
         raise DatasetError(
-            f"The train split has no usable image of {_count(absent, 'class', 'classes')}: {', '.join(absent[:MAX_LISTED])}. "
+            f"The train split has no usable image of {counted(len(absent), 'class', 'classes')}: {some(absent)}. "
             "Add images or remove the class."
         )
-
-
-def listed(sentences: Sequence[str]) -> str:
-    """The first ten sentences, one a line, and how many more there are."""
-    lines = [f"  - {sentence}" for sentence in sentences[:MAX_LISTED]]
-    if len(sentences) > MAX_LISTED:
-        lines.append(f"  … and {len(sentences) - MAX_LISTED} more")
-    return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -196,7 +185,10 @@ def _without_missing(examples: list[Example], split_name: str) -> list[Example]:
     missing = [example.image_id for example, is_there in zip(examples, there, strict=True) if not is_there]
     if missing:
         logger.warning(
-            "%s of the %s split: these files are missing:\n%s", _count(missing, "image"), split_name, listed(missing)
+            "%s of the %s split: these files are missing:\n%s",
+            counted(len(missing), "image"),
+            split_name,
+            listed(missing),
         )
     return [example for example, is_there in zip(examples, there, strict=True) if is_there]
 
@@ -297,7 +289,3 @@ def _clipped(box: Box, width: int, height: int, tolerance: float) -> Box | str:
     if x_max <= x_min or y_max <= y_min:
         return f"{described} has no area inside its image of {width}×{height} pixels; correct or remove it"
     return x_min, y_min, x_max, y_max
-
-
-def _count(items: Sequence[object], singular: str, plural: str | None = None) -> str:
-    return f"1 {singular}" if len(items) == 1 else f"{len(items)} {plural or singular + 's'}"

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from .checks import MAX_LISTED, listed
+from ..sentences import listed, some
 from .examples import Benchmark, DatasetError, Example, Split
 from .folder_labels import Labels, label_images, names_of
 from .folder_layout import LAYOUTS, SplitImages, find_splits, folders_not_read
@@ -150,7 +150,7 @@ def _without_known_classes(root: Path, labelled: Mapping[str, list[tuple[PurePos
         names = {name for _, name in images}
         if images and not names & known:
             sentences[split] = (
-                f"Its {len(images)} images in {root} are called {_some(names)}, which is no class of train ({_some(known)})."
+                f"Its {len(images)} images in {root} are called {some(sorted(names))}, which is no class of train ({some(sorted(known))})."
             )
     return sentences
 
@@ -159,8 +159,8 @@ def _why_no_train(tree: FolderTree, splits: Mapping[str, SplitImages]) -> str:
     """Names the folders that are there instead of one of training images."""
     of_split = [folder for found in splits.values() for folder in found.folders]
     others = [str(path) for path in tree.populated(of_split[0].parent) if path not in of_split]
-    hint = f"; rename the folder {_some(others)} to train if it holds the training images" if others else ""
-    return f"there is no folder of training images beside {_some(map(str, of_split))}{hint}."
+    hint = f"; rename the folder {some(sorted(others))} to train if it holds the training images" if others else ""
+    return f"there is no folder of training images beside {some(sorted(map(str, of_split)))}{hint}."
 
 
 def _problems(
@@ -204,13 +204,8 @@ def _class_names(labelled: Mapping[str, list[tuple[PurePosixPath, str]]]) -> lis
         unknown = sorted(present - names["train"])
         if unknown:
             raise DatasetError(
-                f"The {split} split has classes that train lacks: {', '.join(unknown[:MAX_LISTED])}; train has "
-                f"{', '.join(sorted(names['train'])[:MAX_LISTED])}. Add training images of them, remove them, or correct "
+                f"The {split} split has classes that train lacks: {some(unknown)}; train has "
+                f"{some(sorted(names['train']))}. Add training images of them, remove them, or correct "
                 "their names."
             )
     return sorted(names["train"])
-
-
-def _some(names) -> str:
-    names = sorted(names)
-    return ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from .checks import MAX_LISTED, listed
+from ..sentences import listed, some
 from .examples import DatasetError
 from .folder_layout import SplitImages
 from .objects import same_name
@@ -59,7 +59,7 @@ def label_images(
             logger.warning(
                 "%s: the annotations have a label for every image, so the folders (%s) are not taken for classes; they "
                 "say otherwise of %d of %d images:\n%s",
-                root, _some(spelling.values()), len(other), len(images),
+                root, some(sorted(spelling.values())), len(other), len(images),
                 listed([f"{image}: {', '.join(names[image])} in {annotations[image].source}" for image in other]),
             )  # fmt: skip
     else:
@@ -122,8 +122,3 @@ def _compared(name: str) -> str:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
-
-
-def _some(names) -> str:
-    names = sorted(names)
-    return ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)

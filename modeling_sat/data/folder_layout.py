@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from .checks import MAX_LISTED
+from ..sentences import some
 from .examples import DatasetError
 from .folder_tree import ANNOTATION_FOLDERS, IMAGE_FOLDERS, TOP, FolderTree
 from .paths import contents, passed_over, shown
@@ -154,7 +154,7 @@ def _split_folders(
             logger.warning(
                 "%s: read as classes of images and not as splits: %s, because the images there have no folders of "
                 "classes or labels of their own. Put all classes into a folder train if that is right.",
-                root, _some(path.name for path in classes),
+                root, some(path.name for path in classes),
             )  # fmt: skip
         named = [path for path in named if path not in classes]
 
@@ -230,7 +230,7 @@ def _add_images(
     if loose and classes:
         result.objections.append(
             f"{where} holds both loose images ({loose[0].name}, …) and folders of images "
-            f"({_some(path.name for path in classes)}); move the loose ones into class folders, or the others out."
+            f"({some(path.name for path in classes)}); move the loose ones into class folders, or the others out."
         )
     if loose:
         return
@@ -248,7 +248,7 @@ def _add_images(
         unread = [file for file in tree.others if any(file.is_relative_to(path) for path in empty)]
         known = f" They hold {passed_over(unread)}, which cannot be read as images." if unread else ""
         result.objections.append(
-            f"{root} has class folders without images: {_some(map(str, empty))} ({len(empty)} in all).{known} "
+            f"{root} has class folders without images: {some(map(str, empty))} ({len(empty)} in all).{known} "
             "Add images or remove the folders."
         )
 
@@ -280,18 +280,18 @@ def _objections_to_classes(
     if within and (shared or len(within) > 1):
         first, name = holders[within[0]][0], within[0]
         return [
-            f"{where} holds folders ({_some(path.name for path in classes)}) that hold folders of splits "
-            f"({_some(within)}). If they are classes, turn them round, {name}/{first.name} instead of "
+            f"{where} holds folders ({some(path.name for path in classes)}) that hold folders of splits "
+            f"({some(within)}). If they are classes, turn them round, {name}/{first.name} instead of "
             f"{first.name}/{name}; if they are data sets, pass one of them, such as data_dir={where / first.name}."
         ]
     if shared:
         return [
-            f"{where} holds folders ({_some(path.name for path in classes)}) that hold folders of the same names "
-            f"({_some(shared)}), so that either may be the classes. Have one folder for each class, as "
+            f"{where} holds folders ({some(path.name for path in classes)}) that hold folders of the same names "
+            f"({some(shared)}), so that either may be the classes. Have one folder for each class, as "
             f"train/{next(iter(shared))}; folders of splits are called train, validation and test."
         ]
     if len(classes) == 1 and len(next(iter(inner.values()))) > 1 and not tree.loose(classes[0]):
-        found = _some(path.name for path in inner[classes[0]])
+        found = some(path.name for path in inner[classes[0]])
         if split_folder == TOP:
             return [
                 f"{where} holds the single folder {classes[0].name}, and that the folders {found}. If they are the "
@@ -308,11 +308,6 @@ def _objections_to_classes(
         if deeper != classes[0] and len(tree.populated(deeper)) > 1 and not tree.loose(deeper):
             return [
                 f"{where} holds the single folder {classes[0].name}. If the folders in {root / deeper} "
-                f"({_some(path.name for path in tree.populated(deeper))}) are the classes, pass data_dir={root / deeper}."
+                f"({some(path.name for path in tree.populated(deeper))}) are the classes, pass data_dir={root / deeper}."
             ]
     return []
-
-
-def _some(names) -> str:
-    names = list(names)
-    return ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)

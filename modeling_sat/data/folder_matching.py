@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from posixpath import normpath
 from urllib.parse import unquote, urlsplit
 
+from ..sentences import listed
 from .annotations import read_annotations
-from .checks import listed
 from .examples import DatasetError
 from .folder_tree import ANNOTATION_FOLDERS, IMAGE_FOLDERS, FolderTree
 from .paths import with_slashes

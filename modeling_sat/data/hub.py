@@ -9,10 +9,11 @@ from typing import Any
 import datasets
 from datasets import Dataset, IterableDataset
 
-from .checks import OnBadImage, listed
+from ..sentences import first_line, listed
+from .checks import OnBadImage
 from .examples import Benchmark, DatasetError
 from .hub_boxes import EDGES, BoxFormat, reach
-from .hub_columns import COLUMNS, Columns, find_columns, reach_feature
+from .hub_columns import COLUMNS, Columns, find_columns, item_of, reach_feature
 from .hub_rows import Rows, convert_stream, convert_table, object_names
 from .paths import contents
 
@@ -117,7 +118,7 @@ def _parquet_files(folder: Path) -> dict[str, list[str]]:
     """
     files: dict[str, dict[str, str]] = {}
     missing: list[str] = []
-    for file in sorted(folder.rglob("*.parquet")):
+    for file in sorted(folder.rglob("[!.]*.parquet")):
         split, _, number = file.stem.partition("-")
         files.setdefault(split, {})[number] = str(file)
     for split, found in files.items():
@@ -137,7 +138,7 @@ def _explained(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         nowhere = "" if Path(name).exists() else f" (There is no folder {name} either.)"
         raise DatasetError(f"The dataset {name} cannot be loaded: {reason}{nowhere}") from error
 
@@ -145,9 +146,7 @@ def _explained(name: str, load: Callable[[], Any]) -> Any:
 def _class_names(name: str, columns: Columns, tables: Iterable[Dataset] | None) -> list[str]:
     path = columns.names["label"]
     feature = reach_feature(columns.features, path)
-    item = feature
-    while hasattr(item, "feature"):
-        item = item.feature
+    item = item_of(feature)
     dtype = str(getattr(item, "dtype", ""))
     is_label, is_name = isinstance(item, datasets.ClassLabel), "string" in dtype
     if is_label and (tables is None or not columns.is_label_of_objects):
@@ -181,9 +180,7 @@ def _shares_names(
     if path is None or not columns.has("boxes") or columns.names["label"] == path:
         return path is not None or None
     feature = reach_feature(columns.features, path)
-    item = feature
-    while hasattr(item, "feature"):
-        item = item.feature
+    item = item_of(feature)
     if isinstance(item, datasets.ClassLabel):
         known = set(item.names)
     elif "string" not in str(getattr(item, "dtype", "")):

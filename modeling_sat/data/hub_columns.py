@@ -107,7 +107,7 @@ def reach_feature(features: Mapping[str, Any], name: str) -> Any:
     """The feature at a path with dots, also through lists, or None."""
     found: Any = features
     for part in name.split("."):
-        found = _item(found)
+        found = item_of(found)
         if not isinstance(found, Mapping) or part not in found:
             return None
         found = found[part]
@@ -127,7 +127,7 @@ def is_list(features: Mapping[str, Any], name: str) -> bool:
 def paths_of_boxes(features: Mapping[str, Any], parent: str = "") -> Iterator[str]:
     """The paths of columns and fields that are boxes by their type or their name."""
     for key, feature in features.items():
-        path, item = f"{parent}{key}", _item(feature)
+        path, item = f"{parent}{key}", item_of(feature)
         if isinstance(item, Mapping):
             fields = {field.replace("_", "").lower() for field in item}
             if any(set(edges) <= fields for edges in EDGES.values()):
@@ -170,7 +170,8 @@ def _likely(features: datasets.Features, ours: str) -> str:
     return next((column for column, feature in features.items() if kinds[ours](feature)), next(iter(features)))
 
 
-def _item(feature: Any) -> Any:
+def item_of(feature: Any) -> Any:
+    """What lists of a feature are lists of, however deep; itself where it is none."""
     while hasattr(feature, "feature"):
         feature = feature.feature
     return feature

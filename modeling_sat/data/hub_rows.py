@@ -10,10 +10,11 @@ from typing import Any
 import datasets
 from datasets import Dataset, IterableDataset
 
-from .checks import OnBadImage, listed, report_problems
+from ..sentences import listed
+from .checks import OnBadImage, report_problems
 from .examples import Box, DatasetError, StoredRows, UprightImage, to_dataset
 from .hub_boxes import StoredBox, boxes_of, check_format, reach
-from .hub_columns import Columns, reach_feature
+from .hub_columns import Columns, item_of, reach_feature
 from .hub_pictures import check_masks, look_at, looks_of, null_images
 
 
@@ -111,8 +112,7 @@ class Rows:
 
 def object_names(values: Any, feature: Any) -> list[str]:
     """The names of a row's objects, of whichever type they are stored as."""
-    while hasattr(feature, "feature"):
-        feature = feature.feature
+    feature = item_of(feature)
     values = values if isinstance(values, list) else [] if values is None else [values]
     is_label = isinstance(feature, datasets.ClassLabel)
     return [

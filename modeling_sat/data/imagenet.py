@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .checks import BOX_TOLERANCE, STORED_TAKEN, listed, scaled_box
+from ..sentences import listed
+from .checks import BOX_TOLERANCE, STORED_TAKEN, scaled_box
 from .examples import Benchmark, DatasetError, Example, Split
 from .imagenet_annotations import Annotation, Annotations, read_annotations, train_annotations
 from .lists import distinct_names, read_rows, unique

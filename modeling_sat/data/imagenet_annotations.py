@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets.utils import tqdm
 
-from .checks import listed
+from ..sentences import listed
 from .examples import Box, DatasetError
 from .lists import positive_number, read_rows, relative_name, unique
 from .paths import first_existing, with_slashes

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from .box_units import within_a_pixel
+from .box_units import FRACTIONS_TAKEN, within_a_pixel
 from .examples import Box
 from .records import IN_FRACTIONS, Annotation, optional_text, reason, size_of
-from .voc import FRACTIONS_TAKEN
 
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .checks import listed
+from ..sentences import listed
 from .examples import DatasetError
 from .paths import inside
 

@@ -11,18 +11,10 @@ import datasets
 from accelerate import PartialState
 from datasets.utils import tqdm
 
+from ..sentences import counted, did_you_mean, some
 from .cache import MIN_ROWS, cached_table, state_of
 from .caltech101 import read_caltech101
-from .checks import (
-    MAX_LISTED,
-    OnBadImage,
-    check_classes,
-    check_count,
-    check_unique,
-    checked_examples,
-    did_you_mean,
-    report_problems,
-)
+from .checks import OnBadImage, check_classes, check_count, check_unique, checked_examples, report_problems
 from .cub import read_cub
 from .examples import Benchmark, DatasetError, Example, MissingSplitError, Split, to_dataset
 from .fgvc_aircraft import read_fgvc_aircraft
@@ -51,9 +43,9 @@ READERS: dict[str, Callable[..., Benchmark]] = {
     "folder": read_folder,
     "shapes": read_shapes,
 }
-"""Dataset name → function `(data_dir, **options) -> Benchmark`. One that draws random numbers has the option
-`seed`, one that can do with a part of its files `allow_partial`, one
-that checks its rows itself `on_bad_image`; `load_wsol_dataset` gives them."""
+"""Dataset name → function `(data_dir, **options) -> Benchmark`. One that draws random numbers has the option `seed`, one
+that can do with a part of its files `allow_partial`, one that checks its rows itself `on_bad_image`; `load_wsol_dataset`
+gives them."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -190,9 +182,8 @@ def what_was_found(tables: Mapping[str, datasets.Dataset | datasets.IterableData
             present = set(labels_of(table))
             names = [name for label, name in enumerate(names) if label in present]
             boxed = sum(map(bool, table["boxes"][:]))
-            images = f"{_count(len(table), 'image', 'images')}" + f", {boxed:,} of them with boxes" * (boxed > 0)
-        listed = ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)
-        sentences.append(f"{split}: {_count(len(names), 'class', 'classes')} ({listed}), {images}")
+            images = counted(len(table), "image") + f", {boxed:,} of them with boxes" * (boxed > 0)
+        sentences.append(f"{split}: {counted(len(names), 'class', 'classes')} ({some(names)}), {images}")
     return sentences
 
 
@@ -200,10 +191,6 @@ def print_what_was_found(tables: Mapping[str, datasets.Dataset | datasets.Iterab
     """Prints `what_was_found`, in the main process alone."""
     for sentence in what_was_found(tables):
         PartialState().print(sentence)
-
-
-def _count(number: int, singular: str, plural: str) -> str:
-    return f"{number:,} {singular if number == 1 else plural}"
 
 
 def _reader(name: str) -> Callable[..., Benchmark]:

@@ -1,5 +1,6 @@
 """Masks of published benchmarks, and those beside the images of a folder, made into one mask an image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,16 +44,20 @@ class MaskFiles:
             OSError, ValueError: a file is missing, no image, or of another shape than the image or another mask.
         """
         masks = [_nonzero(file) for file in self.files]
-        for file, mask in zip(self.files, masks, strict=True):
-            if mask.shape != masks[0].shape or not same_shape(mask.shape[::-1], image_size):
-                raise ValueError(
-                    f"{file.name} has {mask.shape[1]}×{mask.shape[0]} pixels, its image {image_size[0]}×{image_size[1]}"
-                )
+        _check_shapes(self.files, masks, image_size)
         union = np.any(masks[: len(self.instances)], axis=0)
         content = np.where(union, FOREGROUND, 0).astype(np.uint8)
         if self.ignored is not None:
             content[masks[-1] & ~union] = IGNORED
         return png_bytes(Image.fromarray(content))
+
+
+def _check_shapes(files: Sequence[Path], masks: Sequence[np.ndarray], image_size: tuple[int, int]) -> None:
+    for file, mask in zip(files, masks, strict=True):
+        if mask.shape != masks[0].shape or not same_shape(mask.shape[::-1], image_size):
+            raise ValueError(
+                f"{file.name} has {mask.shape[1]}×{mask.shape[0]} pixels, its image {image_size[0]}×{image_size[1]}"
+            )
 
 
 def _nonzero(file: Path) -> np.ndarray:
@@ -102,11 +107,7 @@ class FolderMask:
                 of values that do not tell the object.
         """
         masks = [self._read(file) for file in self.files]
-        for file, mask in zip(self.files, masks, strict=True):
-            if mask.shape != masks[0].shape or not same_shape(mask.shape[::-1], image_size):
-                raise ValueError(
-                    f"{file.name} has {mask.shape[1]}×{mask.shape[0]} pixels, its image {image_size[0]}×{image_size[1]}"
-                )
+        _check_shapes(self.files, masks, image_size)
         ignored = np.any([mask == IGNORED for mask in masks], axis=0)
         content = np.where(ignored, IGNORED, 0).astype(np.uint8)
         content[np.any([mask == FOREGROUND for mask in masks], axis=0)] = FOREGROUND

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from .checks import listed
+from ..sentences import listed
 from .examples import Box
 from .records import Annotation
 
@@ -27,8 +27,8 @@ def boxes_of_classes(
 
     Those are of the objects that have the class's name (see `same_name`) or none. A name that no class has and all
     objects of several classes do, or that is one for anything, or the one number that the objects of a class have, is
-    taken for none, with a warning. Images none of whose
-    objects is of their class are counted in a warning, and have no boxes.
+    taken for none, with a warning. Images none of whose objects is of their class are counted in a warning, and have no
+    boxes.
     """
     labelled = list(labelled)
     annotated = [(image, label, annotations[image]) for image, label in labelled if image in annotations]

@@ -1,8 +1,6 @@
 """Any benchmark as Parquet shards with a card: one download, one upload, no layouts, no lists."""
 
 import hashlib
-import json
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
@@ -16,7 +14,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from PIL import Image
 
 from ..image_conversion_sat import decode_image, is_plain, open_image, to_upright_rgb
-from ..output.files import write_json
+from ..output.files import path_written_aside, read_json, write_json
 from ..output.ownership import LOCK_FILE, folder_of_one_run
 from .checks import OnBadImage, report_problems, scaled_box
 from .examples import DatasetError, Example, UprightImage, png_bytes, to_dataset
@@ -91,8 +89,6 @@ def _write(folder: Path, settings: PreparationSettings, tables: datasets.Dataset
                 _write_shard(file, part, split, settings)
             rows.update(len(part))
         rows.close()
-    for leftover in (folder / "data").glob("*.tmp"):  # of runs that were killed
-        leftover.unlink(missing_ok=True)
     card(settings, tables).save(folder / "README.md")
 
 
@@ -152,7 +148,10 @@ def _begin(folder: Path, settings: PreparationSettings, tables: datasets.Dataset
     request["content"] = {split: _digest(table) for split, table in tables.items()}
     file = folder / STATE_FILE
     if file.is_file():
-        begun = json.loads(file.read_text())
+        try:
+            begun = read_json(file)
+        except ValueError as error:
+            raise DatasetError(f"{file} cannot be read ({error}); remove {folder} to prepare it anew.") from error
         other = sorted(name for name in request if begun.get(name) != request[name])
         if other:
             raise DatasetError(
@@ -183,12 +182,11 @@ def _write_shard(file: Path, table: datasets.Dataset, split: str, settings: Prep
     examples = list(_stored(table, settings.resize_shorter, problems))
     report_problems(problems, split, settings.on_bad_image)
     class_names = table.features["label"].names
-    unfinished = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
     stored = to_dataset(examples, class_names)
     if "mask" in table.features and "mask" not in stored.features:  # no image of this shard has one
         stored = stored.add_column("mask", [None] * len(stored), feature=datasets.Image(mode="L"))
-    pq.write_table(stored.data.table, unfinished, row_group_size=100)
-    unfinished.rename(file)
+    with path_written_aside(file) as unfinished:
+        pq.write_table(stored.data.table, unfinished, row_group_size=100)
 
 
 def _stored(table: datasets.Dataset, resize_shorter: int | None, problems: list[str]) -> Iterator[Example]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import datasets
 
-from .checks import did_you_mean, listed
+from ..sentences import did_you_mean, listed
 from .examples import DatasetError
 
 

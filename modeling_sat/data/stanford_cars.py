@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from .checks import listed
+from ..sentences import listed
 from .examples import Benchmark, DatasetError, Example, Split
 from .lists import image_paths, relative_name
 from .matlab import read_mat, rows_of

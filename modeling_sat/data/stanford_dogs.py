@@ -5,7 +5,7 @@ from pathlib import Path
 
 from datasets.utils import tqdm
 
-from .checks import listed
+from ..sentences import listed
 from .examples import Benchmark, DatasetError, Example, Split
 from .lists import image_paths, relative_name
 from .matlab import read_mat

@@ -5,13 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .box_units import within_a_pixel
+from .box_units import FRACTIONS_TAKEN, within_a_pixel
 from .encodings import read_xml_text
 from .examples import Box
 from .records import IN_FRACTIONS, Annotation, reason, size_of, text
-
-
-FRACTIONS_TAKEN = "the boxes are all in 0 to 1, and were taken as fractions of the image"
 
 
 @dataclass(frozen=True)

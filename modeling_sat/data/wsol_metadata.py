@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from .checks import listed
+from ..sentences import listed
 from .examples import Benchmark, Box, DatasetError, Example, Split
 from .lists import (
     image_paths,

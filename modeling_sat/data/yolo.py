@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from .box_units import ROUNDING
 from .encodings import read_text
 from .examples import Box
 from .paths import IMAGE_SUFFIXES
@@ -15,7 +16,6 @@ from .records import IN_FRACTIONS, Annotation, text
 LABEL_FOLDERS = ("labels", "obj_train_data", "obj_valid_data", "obj_test_data")
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
 NAME_YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-ROUNDING = 0.01
 
 
 def is_yolo_file(root: Path, file: PurePosixPath) -> bool:

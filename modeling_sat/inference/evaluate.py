@@ -102,9 +102,10 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
     the validation split, where it has boxes or masks; the one saved in the checkpoint. Images held out of train that
     the checkpoint may have been trained on are no validation split: a warning counts them, and only where
-    `validation_fraction` asks for them is a threshold chosen on them, whose source is then "train". One chosen on validation images
-    is saved into the processor of a checkpoint folder if it is that of `post_process_localization`: protocol `sat`, and the view
-    that the processor shows, looked at once. Of another view it would be the wrong one: maps of a crop have another range.
+    `validation_fraction` asks for them is a threshold chosen on them, whose source is then "train". One chosen on
+    validation images is saved into the processor of a checkpoint folder if it is that of `post_process_localization`:
+    protocol `sat`, and the view that the processor shows, looked at once. Of another view it would be the wrong one:
+    maps of a crop have another range.
 
     Returns:
         the content of `metrics.json`; metrics are fractions in [0, 1].

@@ -77,11 +77,11 @@ def test_an_interrupted_run_goes_on(boxed_folder, tmp_path):
     first, second = sorted((tmp_path / "out/data").glob("train-*"))
     untouched, content = first.stat().st_mtime_ns, second.read_bytes()
     second.unlink()
-    (tmp_path / "out/data/train-00001-of-00002.tmp").write_bytes(b"half a shard")
+    (tmp_path / "out/data/.being-written-train-00001-of-00002.parquet").write_bytes(b"half a shard")
     prepare(boxed_folder, tmp_path / "out")
     assert first.stat().st_mtime_ns == untouched
     assert second.read_bytes() == content
-    assert not list((tmp_path / "out/data").glob("*.tmp"))
+    assert not list((tmp_path / "out/data").glob(".*"))
 
 
 def test_other_settings_in_the_same_folder(boxed_folder, tmp_path):
@@ -90,6 +90,13 @@ def test_other_settings_in_the_same_folder(boxed_folder, tmp_path):
         prepare(boxed_folder, tmp_path / "out", resize_shorter=5)
     with pytest.raises(DatasetError, match="is not empty and no preparation was begun in it"):
         prepare(boxed_folder, boxed_folder / "train")
+
+
+def test_damaged_settings_of_an_earlier_run(tmp_path):
+    (tmp_path / "preparation.json").write_text('{"dataset": ')
+    options = {"num_classes": 2, "num_train": 4, "num_validation": 0, "num_test": 0}
+    with pytest.raises(DatasetError, match=r"preparation.json cannot be read .* to prepare it anew"):
+        prepare_dataset(PreparationSettings("shapes", str(tmp_path), dataset_options=options))
 
 
 @pytest.mark.parametrize("name", ["resize_shorter", "images_per_shard"])
