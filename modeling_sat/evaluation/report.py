@@ -201,6 +201,8 @@ def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
             "**A threshold was chosen on the very images it is measured on**, as published results often are; it "
             "flatters that result."
         )
+    if any(run.result["threshold_source"] == "train" for run in runs):
+        parts.append("**A threshold was chosen on images that the checkpoint may have been trained on.**")
     parts += ["## Metrics", _metrics_table(runs)]
     if not runs[0].has_boxes:
         for name, sheet in sheets.items():

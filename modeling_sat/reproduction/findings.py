@@ -23,7 +23,7 @@ class Outcome:
         constants: constant box or map → metric → fraction.
         evaluation: the folder that scripts/evaluate.py wrote.
         threshold: of the localization, in use.
-        threshold_source: "validation", "test" or "fixed"; None: not recorded, as with the following.
+        threshold_source: "validation", "train", "test" or "fixed"; None: not recorded, as with the following.
         protocol: of the evaluation.
         cropped: whether the centre crop was seen, or the whole image.
         ten_crop: whether classes are from ten crops.
