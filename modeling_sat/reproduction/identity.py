@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.errors import HTTPError
 from huggingface_hub.file_download import repo_folder_name
 
 from ..conversion.pixel_statistics import pixel_statistics
@@ -227,7 +227,7 @@ def _of_hub(kind: str, repository: str, revision: str) -> str:
     """The commit that a name of the Hub stands for: what the Hub says, or else the cache, or else the name alone."""
     try:
         return f"{repository}@{HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=10).sha}"
-    except (OSError, ValueError, httpx.HTTPError):
+    except (OSError, ValueError, HTTPError):
         reference = Path(HF_HUB_CACHE, repo_folder_name(repo_id=repository, repo_type=kind), "refs", revision)
         return f"{repository}@{reference.read_text().strip() if reference.is_file() else revision}"
 

@@ -330,7 +330,9 @@ def check_weights_fit(checkpoint: Path, model: nn.Module) -> None:
     try:
         names = read_json(config).get("id2label", {}) if config.is_file() else {}
     except ValueError as error:
-        raise ConfigurationError(f"{config} cannot be read ({error}). Give another checkpoint-N folder.") from error
+        raise ConfigurationError(
+            f"{config} cannot be read ({error}); remove {checkpoint} to go on from the one before it."
+        ) from error
     for index, name in names.items():
         now = model.config.id2label.get(int(index))
         if now != name:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub.errors import HTTPError
 
+from modeling_sat.reproduction import identity
 from modeling_sat.reproduction.command import make_cells
 from modeling_sat.reproduction.findings import Key
 from modeling_sat.reproduction.identity import (
@@ -244,3 +246,12 @@ def test_a_cell_that_was_tampered_with_is_refused(tmp_path):
     record.unlink()
     with pytest.raises(ConfigurationError, match="it has no cell"):
         cell.write_config()
+
+
+def test_a_network_that_fails_leaves_the_name(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise HTTPError("no route to the Hub")
+
+    monkeypatch.setattr(identity.HfApi, "repo_info", fail)
+    monkeypatch.setattr(identity, "HF_HUB_CACHE", str(tmp_path))
+    assert Identifier().of({"dataset": "cub", "model": "someone/vit"})["start"] == "someone/vit@main"

@@ -266,6 +266,9 @@ def test_classes_that_changed_places(tmp_path):
     (checkpoint / "config.json").write_text('{"id2label": {"0": "dog", "1": "wolf"}}')
     with pytest.raises(ConfigurationError, match="class 0 is 'dog' there and 'cat' in the data"):
         check_weights_fit(checkpoint, model)
+    (checkpoint / "config.json").write_text('{"id2label": ')
+    with pytest.raises(ConfigurationError, match=r"config.json cannot be read .* go on from the one before it"):
+        check_weights_fit(checkpoint, model)
 
 
 @pytest.mark.parametrize("error", [KeyError("state"), ValueError("a group of another size"), EOFError()])
