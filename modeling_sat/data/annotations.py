@@ -34,7 +34,7 @@ def read_annotations(root: Path, file: PurePosixPath) -> Iterator[Annotation | s
         try:
             content = json.loads(read_text(root / file))
         except (ValueError, RecursionError) as error:
-            yield f"{file}: COCO annotations were expected, or those of LabelMe, but {error}"
+            yield f"{file}: COCO or LabelMe annotations were expected, but {error}"
             return
         if isinstance(content, dict):
             yield from read_coco(file, content)
