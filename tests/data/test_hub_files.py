@@ -51,7 +51,7 @@ def test_splits_that_are_folders(tmp_path, name):
 def test_several_datasets_are_not_mixed(tmp_path, name):
     for config in ("full", "cropped"):
         write(rows(), tmp_path / name.format(config))
-    with pytest.raises(DatasetError, match="several datasets, in cropped, full; choose one by config"):
+    with pytest.raises(DatasetError, match=r"several datasets, in cropped, full; choose one by config"):
         load_wsol_dataset(str(tmp_path))
     assert len(load_wsol_dataset(str(tmp_path), split="train", config="full")) == 2
 
@@ -61,14 +61,14 @@ def test_files_that_number_classes_differently(tmp_path, other):
     write(rows(), tmp_path / ("train-00000-of-00002.parquet" if "train" in other else "train.parquet"))
     write(rows(NAMES[::-1]), tmp_path / f"{other}.parquet")
     with pytest.raises(
-        DatasetError, match="number the classes of the column 'label' differently: .*cat, dog, .*dog, cat"
+        DatasetError, match=r"number the classes of the column 'label' differently: .*cat, dog, .*dog, cat"
     ):
         load_wsol_dataset(str(tmp_path))
 
 
 def test_what_save_to_disk_writes(tmp_path):
     rows().save_to_disk(tmp_path)
-    with pytest.raises(DatasetError, match="it is what `save_to_disk` of datasets writes.*to_parquet"):
+    with pytest.raises(DatasetError, match=r"it is what `save_to_disk` of datasets writes.*to_parquet"):
         load_wsol_dataset(str(tmp_path))
 
 
@@ -101,7 +101,7 @@ def test_an_empty_name_is_no_label(tmp_path):
 def test_images_of_several_classes_alone(tmp_path):
     objects = [{"bbox": [[1.0, 2, 3, 4]] * 2, "category": NAMES}] * 2
     pq.write_table(pa.table({"image": [encoded()] * 2, "objects": objects}), tmp_path / "train.parquet")
-    with pytest.raises(DatasetError, match="each shows objects of several classes"):
+    with pytest.raises(DatasetError, match=r"each shows objects of several classes"):
         load_wsol_dataset(str(tmp_path))
 
 
@@ -127,12 +127,12 @@ def test_boxes_drawn_on_another_size(tmp_path, size, box, streaming):
 def test_boxes_drawn_on_another_shape(tmp_path):
     objects = [{"bbox": [[4.0, 2, 8, 6]], "category": [name]} for name in NAMES]
     folder = plain(tmp_path, objects=objects, width=[50, 50], height=[50, 50])
-    with pytest.raises(DatasetError, match="row 0: its boxes were drawn on 50×50 pixels.* it has 40×20"):
+    with pytest.raises(DatasetError, match=r"row 0: its boxes were drawn on 50×50 pixels.* it has 40×20"):
         load_wsol_dataset(folder)
 
 
 def test_masks_of_a_palette_are_not_taken_for_grey(tmp_path):
     mask = Image.fromarray(np.eye(20, 40, dtype=np.uint8) * 15, "P")
     mask.putpalette([0] * 768)
-    with pytest.raises(DatasetError, match="numbers of colours of a palette .0, 15."):
+    with pytest.raises(DatasetError, match=r"numbers of colours of a palette .0, 15."):
         load_wsol_dataset(plain(tmp_path, mask=pa.array([encoded(mask)] * 2)))
