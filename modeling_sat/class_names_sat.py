@@ -1,6 +1,7 @@
 """Which row of a pretrained classifier is which class: found by names, never by position alone."""
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,7 +158,8 @@ def _synsets_called() -> dict[str, set[str]]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[\s_.'’-]+", " ", text).casefold().split())
+    composed = unicodedata.normalize("NFC", text)  # macOS takes letters and their accents apart
+    return " ".join(re.sub(r"[\s_.'’-]+", " ", composed).casefold().split())
 
 
 def _candidates(name: _Name, rows: Sequence[_Name]) -> set[int]:

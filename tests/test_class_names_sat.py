@@ -51,6 +51,7 @@ def test_the_table_is_imagenet_1ks():
         (["Dog, small", "Dog, large"], ["Dog, large", "Dog, small"], [1, 0]),
         (["C"], ["C++", "C"], [1]),
         (["ÉTÉ", "日本"], ["日本", "été"], [1, 0]),
+        (["cafe\u0301", "n\u0303andu\u0301"], ["ñandú", "café"], [1, 0]),
         (["n99999999"], WORDS, [None]),
     ],
 )

@@ -56,7 +56,8 @@ class StoredRows:
         for file in self.files:
             with pa.memory_map(file) as source, pa.ipc.open_stream(source) as reader:
                 for batch in reader:
-                    stored = batch.column(self.column).field("bytes")
+                    stored = batch.column(self.column)
+                    stored = stored.field("bytes") if pa.types.is_struct(stored.type) else stored
                     lengths = pc.equal(pc.binary_length(stored), len(content)).fill_null(False)
                     for index in pc.indices_nonzero(lengths).to_pylist():
                         if stored[index].as_py() == content:

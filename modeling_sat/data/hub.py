@@ -1,12 +1,14 @@
 """Datasets of the Hub, and folders of Parquet files, with whatever column names they have."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset
 
 from ..sentences import first_line, listed
@@ -16,11 +18,12 @@ from .hub_boxes import EDGES, BoxFormat, reach
 from .hub_columns import COLUMNS, Columns, find_columns, item_of, reach_feature
 from .hub_rows import Rows, convert_stream, convert_table, object_names
 from .paths import contents
+from .split_names import split_of
 
 
 logger = logging.getLogger(__name__)
 
-SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
+SPLITS = ("train", "validation", "test")
 
 
 def read_hub(
@@ -39,7 +42,7 @@ def read_hub(
 
     Without a column `boxes` they are read from Hugging Face's own column for object detection: `objects`, with `bbox`
     in COCO's x, y, width, height. Where its objects are called as the classes are, only those of the image's own class
-    give boxes. Without a column `label` that is the one name that all objects of an image have; images of objects of
+    give boxes. Columns `width` and `height` say which size of the image the boxes were drawn on. Without a column `label` that is the one name that all objects of an image have; images of objects of
     several names are left out with a warning.
 
     Args:
@@ -75,14 +78,13 @@ def read_hub(
         load = partial(datasets.load_dataset, name, config, **source)
         theirs = _explained(name, lambda: datasets.get_dataset_split_names(name, config, **source))
         features = _explained(name, lambda: datasets.load_dataset_builder(name, config, **source).info.features)
-    found = {ours: next((split for split in known if split in theirs), None) for ours, known in SPLITS.items()}
+    found = _found_splits(name, theirs)
     for ours, split in (splits or {}).items():
         if ours not in SPLITS or split not in theirs:
             raise DatasetError(
                 f"splits maps {ours!r} to {split!r}; {name} has {', '.join(theirs)}, for {', '.join(SPLITS)}."
             )
         found[ours] = split
-    found = {ours: split for ours, split in found.items() if split is not None}
     if not found:
         raise DatasetError(
             f"{name} has the splits {', '.join(theirs)}; say which is which by splits, as in splits={{'train': {theirs[0]!r}}}."
@@ -110,28 +112,104 @@ def read_hub(
     return Benchmark(class_names, {split: partial(read, split) for split in found})
 
 
-def _parquet_files(folder: Path) -> dict[str, list[str]]:
-    """Split → files, by their names `<split>-NNNNN-of-NNNNN.parquet` or `<split>.parquet`.
+def _found_splits(name: str, theirs: Iterable[str]) -> dict[str, str]:
+    """Ours → theirs: the split of the very name, else the one whose name has a keyword of it (`split_names`).
 
     Raises:
-        DatasetError: there are none, or some of a split are missing.
+        DatasetError: several have, and none the very name.
     """
-    files: dict[str, dict[str, str]] = {}
-    missing: list[str] = []
+    found = {}
+    for ours in SPLITS:
+        known = [split for split in theirs if split_of(split) == ours]
+        if ours in known:
+            known = [ours]
+        if len(known) > 1:
+            raise DatasetError(
+                f"{name} has several splits that may be {ours}: {', '.join(known)}; choose one by splits, as in "
+                f"splits={{{ours!r}: {known[0]!r}}}."
+            )
+        if known:
+            found[ours] = known[0]
+    return found
+
+
+def _parquet_files(folder: Path) -> dict[str, list[str]]:
+    """Split → files, by their names `<split>-NNNNN-of-NNNNN.parquet` or `<split>.parquet`, or `<split>/NNNN.parquet`.
+
+    Raises:
+        DatasetError: there are none, or some of a split are missing, or there are several datasets.
+    """
+    files: dict[str, dict[Path, dict[str, str]]] = {}  # split → folder → number → file
     for file in sorted(folder.rglob("[!.]*.parquet")):
         split, _, number = file.stem.partition("-")
-        files.setdefault(split, {})[number] = str(file)
-    for split, found in files.items():
-        _, of, total = next(iter(found)).partition("-of-")
-        expected = [f"{index:05}-of-{total}" for index in range(int(total))] if of and total.isdigit() else []
-        missing += [f"{split}-{number}.parquet" for number in expected if number not in found]
+        place = file.parent
+        if split_of(split) is None and (split.isdecimal() or split_of(place.name)) and place != folder:
+            split, place, number = place.name, place.parent, file.stem  # as the Hub converts datasets itself
+        files.setdefault(split, {}).setdefault(place, {})[number] = str(file)
     if not files:
-        held = contents(folder) if folder.is_dir() else "there is no such folder"
-        raise DatasetError(f"{folder} holds no Parquet files: {held}.")
+        raise DatasetError(f"{folder} holds no Parquet files: {_instead_of_parquet(folder)}.")
+    several = next((places for places in files.values() if len(places) > 1), {})
+    if several:
+        names = [place.relative_to(folder).as_posix() for place in several]
+        raise DatasetError(
+            f"{folder} holds several datasets, in {', '.join(names)}; choose one by config, as in "
+            f"config={max(names, key=len)!r}, or give its folder."
+        )
+    found = {split: next(iter(places.values())) for split, places in files.items()}
+    missing: list[str] = []
+    for split, numbers in found.items():
+        _, of, total = next(iter(numbers)).partition("-of-")
+        expected = [f"{index:05}-of-{total}" for index in range(int(total))] if of and total.isdigit() else []
+        missing += [f"{split}-{number}.parquet" for number in expected if number not in numbers]
     if missing:
         raise DatasetError(f"{folder} lacks shards:\n{listed(missing)}\nPrepare or download it again.")
-    order = sorted(files, key=lambda split: (split not in ("train", "validation", "test"), split != "train", split))
-    return {split: list(files[split].values()) for split in order}
+    order = sorted(found, key=lambda split: (split not in ("train", "validation", "test"), split != "train", split))
+    named = {split: list(found[split].values()) for split in order}
+    _check_class_numbers(folder, [file for files in named.values() for file in files])
+    return named
+
+
+def _instead_of_parquet(folder: Path) -> str:
+    if not folder.is_dir():
+        return "there is no such folder"
+    if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
+        return (
+            "it is what `save_to_disk` of datasets writes. Write each split by `to_parquet`, as in "
+            'load_from_disk(FOLDER)["train"].to_parquet("NEW/train.parquet")'
+        )
+    return contents(folder)
+
+
+def _check_class_numbers(folder: Path, files: list[str]) -> None:
+    """`datasets` reads all files by the names of the first one's classes; those of others may be in another order.
+
+    Raises:
+        DatasetError: they are.
+    """
+    first: dict[str, tuple[str, list[str]]] = {}
+    for file in files:
+        try:
+            features = datasets.Features.from_arrow_schema(pq.read_schema(file))
+        except (OSError, ValueError, pa.ArrowException):
+            continue  # said when it is loaded
+        for path, names in _class_labels(features):
+            known_file, known = first.setdefault(path, (file, names))
+            if known != names:
+                raise DatasetError(
+                    f"The files of {folder} number the classes of the column {path!r} differently: "
+                    f"{Path(known_file).name} has {', '.join(known[:5])}, {Path(file).name} has {', '.join(names[:5])} "
+                    "(first five). Write them with one ClassLabel, as by cast_column, or with the names as text."
+                )
+
+
+def _class_labels(features: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    while hasattr(features, "feature"):
+        features = features.feature
+    if isinstance(features, datasets.ClassLabel):
+        yield path, features.names
+    elif isinstance(features, Mapping):
+        for name, feature in features.items():
+            yield from _class_labels(feature, f"{path}.{name}" if path else name)
 
 
 def _explained(name: str, load: Callable[[], Any]) -> Any:
@@ -164,10 +242,10 @@ def _class_names(name: str, columns: Columns, tables: Iterable[Dataset] | None) 
             return sorted(used, key=lambda known: known if is_name else int(known))
         values = set().union(*(table.unique(path) for table in tables)) - {None}
         if is_name:
-            return sorted(values)
-        return [str(label) for label in range(max(values, default=-1) + 1)]
+            return sorted({value.strip() for value in values} - {""})
+        return [str(value) for value in sorted(values - {-1})]
     raise DatasetError(
-        f"The column {path!r} of {name} is {feature}; ClassLabel, or unless streaming names or numbers from 0, were "
+        f"The column {path!r} of {name} is {feature}; ClassLabel, or unless streaming names or whole numbers, were "
         "expected."
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..localization_sat import same_shape
 from .checks import BOX_TOLERANCE
 from .examples import Box, DatasetError
 
@@ -79,6 +80,23 @@ class StoredBox:
         if beyond > BOX_TOLERANCE and not as_published:
             return f"as {{}} leaves its image of {size[0]}×{size[1]} pixels"
         return None
+
+
+def drawn_on(stated: tuple[Any, Any] | None, size: tuple[int, int]) -> tuple[int, int] | str:
+    """(width, height) of the image that boxes were drawn on, or a sentence that says why it cannot be the one of `size`.
+
+    Args:
+        stated: what the dataset says, of the image before it was resized; its sides may be exchanged.
+    """
+    if stated is None or None in stated or min(stated) < 1:
+        return size
+    for sides in (stated, stated[::-1]):
+        if same_shape(sides, size):
+            return sides
+    return (
+        f"its boxes were drawn on {stated[0]}×{stated[1]} pixels, as its width and height say, but it has "
+        f"{size[0]}×{size[1]}, which is another shape"
+    )
 
 
 def boxes_of(value: Any) -> list[StoredBox | None]:

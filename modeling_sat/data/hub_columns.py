@@ -31,6 +31,7 @@ class Columns:
 
     Attributes:
         names: ours → theirs, a path with dots, those that there are.
+        annotated_size: columns of the width and height, in pixels, of the image that the boxes were drawn on.
         categories: path to the names of the objects that the boxes are of, where there are any.
         box_format: of boxes that are lists.
         is_format_given: whether the user has said so.
@@ -39,6 +40,7 @@ class Columns:
 
     features: datasets.Features
     names: Mapping[str, str]
+    annotated_size: tuple[str, str] | None
     categories: str | None
     box_format: BoxFormat
     is_format_given: bool
@@ -55,7 +57,8 @@ class Columns:
     def described(self) -> list[str]:
         """The columns that hold all but pictures."""
         paths = [self.names[ours] for ours in ("image_id", "label", "boxes") if self.has(ours)]
-        return sorted({path.split(".")[0] for path in (*paths, *filter(None, [self.categories]))})
+        paths += [*filter(None, [self.categories]), *(self.annotated_size or ())]
+        return sorted({path.split(".")[0] for path in paths})
 
 
 def find_columns(
@@ -86,9 +89,10 @@ def find_columns(
                 f"{name} has no column {names[ours]!r} for {ours!r}; it has {', '.join(features)}. Say which it is by "
                 f"columns, as in columns={{{ours!r}: {_likely(features, ours)!r}}}."
             )
-    if not isinstance(features[names["image"]], datasets.Image):
+    if not _is_picture(features[names["image"]]):
         raise DatasetError(
-            f"The column {names['image']!r} of {name} is {features[names['image']]}; images were expected."
+            f"The column {names['image']!r} of {name} is {features[names['image']]}; images were expected. Make them so "
+            "by `datasets`, as in cast_column('image', Image()) of paths or files, and write them by to_parquet."
         )
     names = {ours: path for ours, path in names.items() if _is_there(features, ours, path)}
     if "boxes" not in names:
@@ -100,7 +104,8 @@ def find_columns(
             )  # fmt: skip
     own = not asked and features.get("boxes") == BOXES_FEATURE and features.get("image_id") == datasets.Value("string")
     default = "xywh" if found_objects else "xyxy"
-    return Columns(features, names, categories, box_format or default, bool(box_format or found_objects), own)
+    size = ("width", "height") if all(_is_integer(features.get(side)) for side in ("width", "height")) else None
+    return Columns(features, names, size, categories, box_format or default, bool(box_format or found_objects), own)
 
 
 def reach_feature(features: Mapping[str, Any], name: str) -> Any:
@@ -138,6 +143,13 @@ def paths_of_boxes(features: Mapping[str, Any], parent: str = "") -> Iterator[st
             yield path
 
 
+def _is_picture(feature: Any) -> bool:
+    """Whether a column holds image files, also where other tools than `datasets` wrote it."""
+    if isinstance(feature, Mapping):
+        return set(feature) == {"bytes", "path"} and str(getattr(feature["bytes"], "dtype", "")).endswith("binary")
+    return isinstance(feature, datasets.Image) or str(getattr(feature, "dtype", "")).endswith("binary")
+
+
 def _is_box_column(name: str, feature: Any, item: Any) -> bool:
     if isinstance(feature, datasets.Image | datasets.ClassLabel):
         return False
@@ -160,10 +172,10 @@ def _categories(features: datasets.Features, boxes: str) -> str | None:
 def _likely(features: datasets.Features, ours: str) -> str:
     """A column that may be what is missing, for an example."""
     kinds = {
-        "image": lambda feature: isinstance(feature, datasets.Image),
+        "image": _is_picture,
         "label": lambda feature: isinstance(feature, datasets.ClassLabel),
         "image_id": lambda feature: getattr(feature, "dtype", "") == "string",
-        "mask": lambda feature: isinstance(feature, datasets.Image),
+        "mask": _is_picture,
     }
     if ours == "boxes":
         return next(paths_of_boxes(features), next(iter(features)))
@@ -175,6 +187,10 @@ def item_of(feature: Any) -> Any:
     while hasattr(feature, "feature"):
         feature = feature.feature
     return feature
+
+
+def _is_integer(feature: Any) -> bool:
+    return str(getattr(feature, "dtype", "")).startswith(("int", "uint"))
 
 
 def _is_number(feature: Any) -> bool:

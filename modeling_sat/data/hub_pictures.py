@@ -81,11 +81,18 @@ def look_at(picture: dict[str, Any] | None, decode: bool) -> dict[str, Any]:
 
 def check_masks(table: Dataset, column: str) -> None:
     """Refuses, by the first masks, the usual pictures of black and white, in which 255 would mean to ignore."""
-    masks = table.select_columns([column]).cast_column(column, datasets.Image(mode="L"))
+    masks = table.select_columns([column]).cast_column(column, datasets.Image())
     values, looked_at = set(), 0
     for mask in (row[column] for row in masks):
         if mask is not None:
-            values |= set(np.unique(mask).tolist())
+            grey = np.asarray(mask.convert("L"))
+            values |= set(np.unique(grey).tolist())
+            if mask.mode == "P" and (np.asarray(mask) != grey).any():
+                raise DatasetError(
+                    f"The masks in the column {column!r} are numbers of colours of a palette "
+                    f"({', '.join(map(str, np.unique(mask)[:5]))}); grey was expected, 0 background, 1 foreground and 255 "
+                    "ignore. Write the numbers, as in Image.fromarray(np.asarray(mask)), the objects' as 1."
+                )
             looked_at += 1
         if looked_at == MASKS_LOOKED_AT:
             break

@@ -11,9 +11,9 @@ import datasets
 from datasets import Dataset, IterableDataset
 
 from ..sentences import listed
-from .checks import OnBadImage, report_problems
+from .checks import OnBadImage, report_problems, scaled_box
 from .examples import Box, DatasetError, StoredRows, UprightImage, to_dataset
-from .hub_boxes import StoredBox, boxes_of, check_format, reach
+from .hub_boxes import StoredBox, boxes_of, check_format, drawn_on, reach
 from .hub_columns import Columns, item_of, reach_feature
 from .hub_pictures import check_masks, look_at, looks_of, null_images
 
@@ -27,6 +27,8 @@ class Row:
 
     Attributes:
         names: of the objects, where the label comes from them.
+        stated_size: what the dataset says of the image's width and height.
+        drawn_on: width and height of the image that the boxes are of.
         problem: why the row cannot be used.
     """
 
@@ -35,7 +37,16 @@ class Row:
     label: int | None
     boxes: list[StoredBox]
     names: tuple[str, ...] = ()
+    stated_size: tuple[Any, Any] | None = None
+    drawn_on: tuple[int, int] = (0, 0)
     problem: str | None = None
+
+    def find_drawn_on(self, size: tuple[int, int]) -> None:
+        found = drawn_on(self.stated_size, size)
+        if isinstance(found, str):
+            self.problem = self.problem or found
+        else:
+            self.drawn_on = found
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,11 @@ class Rows:
     def labels(self) -> dict[str, int]:
         return {name: label for label, name in enumerate(self.class_names)}
 
+    @cached_property
+    def is_number_a_name(self) -> bool:
+        """Whether labels are numbers without names, which need not begin with 0 or follow each other."""
+        return not isinstance(reach_feature(self.columns.features, self.columns.names["label"]), datasets.ClassLabel)
+
     @property
     def target(self) -> datasets.Features:
         features = to_dataset([], self.class_names).features
@@ -68,6 +84,7 @@ class Rows:
         columns, names = self.columns, self.columns.names
         image_id = values[names["image_id"]] if columns.has("image_id") else f"{self.split}/{index:08}"
         row = Row(index, None if image_id is None else str(image_id), None, [])
+        row.stated_size = columns.annotated_size and tuple(values[side] for side in columns.annotated_size)
         if columns.is_label_of_objects:
             row.names = tuple(sorted(set(self._object_names(values, names["label"]))))
             row.label = self.labels.get(row.names[0]) if len(row.names) == 1 else None
@@ -75,7 +92,12 @@ class Rows:
                 row.problem = f"it has no label: there is no object in {names['label']!r}"
         else:
             label = reach(values, names["label"])
-            row.label = self.labels.get(label) if isinstance(label, str) else label
+            if isinstance(label, str):
+                row.label = self.labels.get(label.strip())
+            elif self.is_number_a_name and label not in (None, -1):
+                row.label = self.labels[str(label)]
+            else:
+                row.label = label
             if row.label not in (None, -1) and not 0 <= row.label < len(self.class_names):
                 row.problem = f"its label is {label}; one from 0 to {len(self.class_names) - 1} was expected"
                 row.label = None
@@ -144,6 +166,8 @@ def convert_table(table: Dataset, rows: Rows) -> Dataset:
         for row in found:
             if skip or row.boxes:
                 row.problem = row.problem or looked_at["problem"][row.index]
+            if row.boxes and not row.problem:
+                row.find_drawn_on(sizes[row.index])
         turned = sum(looked_at["turned"][row.index] and bool(row.boxes) for row in found)
         if turned:
             logger.warning(
@@ -182,6 +206,11 @@ def _labelled(found: list[Row], rows: Rows) -> list[Row]:
             "one label:\n%s", len(several), len(found), rows.split,
             listed([f"row {row.index}: {', '.join(row.names)}" for row in several]),
         )  # fmt: skip
+    if several and len(several) == len(found):
+        raise DatasetError(
+            f"No image of the {rows.split} split can be used: each shows objects of several classes "
+            f"({rows.columns.names['label']!r}), and an image needs one label. Say by columns where one is."
+        )
     found = [row for row in found if len(row.names) < 2]
     unlabelled = [row for row in found if row.label is None and row.problem is None]
     if unlabelled and (rows.on_bad_image == "raise" or len(unlabelled) == len(found)):
@@ -215,30 +244,26 @@ def _fitted(found: list[Row], sizes: list, rows: Rows) -> dict[int, list[Box]]:
     usable = [row for row in found if not row.problem]
     boxed = [row for row in usable if row.boxes]
     where = f"the column {columns.names['boxes']!r} of the {rows.split} split" if boxed else ""
-    fraction = bool(boxed) and all(
-        box.is_within_one and min(sizes[row.index]) > 1 for row in boxed for box in row.boxes
-    )
+    fraction = bool(boxed) and all(box.is_within_one and min(row.drawn_on) > 1 for row in boxed for box in row.boxes)
     if fraction:
         _check_fractions(boxed[0].boxes[0], columns, where)
     if boxed:
-        fit_both = check_format(
-            ((row.boxes, sizes[row.index]) for row in boxed), columns.box_format, fraction, where
-        )  # fmt: skip
+        fit_both = check_format(((row.boxes, row.drawn_on) for row in boxed), columns.box_format, fraction, where)
         if fit_both and not columns.is_format_given and not columns.is_own_layout:
             logger.warning(
                 "The boxes in %s are read as %s; all would fit their images in the other format too. Pass box_format "
                 "to say which it is.", where, columns.box_format,
             )  # fmt: skip
-        _warn_of_percents(boxed, sizes, where)
+        _warn_of_percents(boxed, where)
+        _warn_of_other_sizes(boxed, sizes, where)
     boxes: dict[int, list[Box]] = {row.index: [] for row in usable}
     leaving = 0
     for row in boxed:
-        size = sizes[row.index]
-        fit = partial(StoredBox.fitted, box_format=columns.box_format, size=size, fraction=fraction)
+        fit = partial(StoredBox.fitted, box_format=columns.box_format, size=row.drawn_on, fraction=fraction)
         fitted = [fit(box, as_published=columns.is_own_layout) for box in row.boxes]
         row.problem = next((box for box in fitted if isinstance(box, str)), None)
         leaving += columns.is_own_layout and any(isinstance(fit(box), str) for box in row.boxes)
-        boxes[row.index] = fitted
+        boxes[row.index] = [] if row.problem else [scaled_box(box, row.drawn_on, sizes[row.index]) for box in fitted]
     if leaving:
         logger.warning("%d images in %s have boxes that leave them, and keep them as they are.", leaving, where)
     if boxed and columns.categories and rows.shares_names:
@@ -254,9 +279,20 @@ def _check_fractions(example: StoredBox, columns: Columns, where: str) -> None:
         )
 
 
-def _warn_of_percents(boxed: list[Row], sizes: list, where: str) -> None:
+def _warn_of_other_sizes(boxed: list[Row], sizes: list, where: str) -> None:
+    scaled = sum(row.drawn_on != sizes[row.index] for row in boxed)
+    exchanged = sum(
+        row.stated_size is not None and row.drawn_on == row.stated_size[::-1] != row.stated_size for row in boxed
+    )
+    if scaled:
+        logger.info("Boxes of %d images in %s were drawn on another size of the image, and are scaled.", scaled, where)
+    if exchanged:
+        logger.warning("%d images in %s have their width and height exchanged in the dataset.", exchanged, where)
+
+
+def _warn_of_percents(boxed: list[Row], where: str) -> None:
     furthest = max(max(box.numbers) for row in boxed for box in row.boxes)
-    if len(boxed) >= 10 and 1 < furthest <= 100 and min(min(sizes[row.index]) for row in boxed) >= 200:
+    if len(boxed) >= 10 and 1 < furthest <= 100 and min(min(row.drawn_on) for row in boxed) >= 200:
         logger.warning(
             "No box in %s reaches beyond 100, although every image has 200 pixels or more a side. If the numbers are "
             "percents, make pixels of them.", where,
@@ -311,6 +347,8 @@ def _streamed(batch: dict[str, list], indices: list[int], rows: Rows, pictures: 
 
 
 def _streamed_boxes(row: Row, size: tuple[int, int], rows: Rows) -> list[Box]:
+    if row.boxes and not row.problem:
+        row.find_drawn_on(size)
     if row.problem:
         return []
     columns = rows.columns
@@ -319,9 +357,9 @@ def _streamed_boxes(row: Row, size: tuple[int, int], rows: Rows) -> list[Box]:
             f"{rows.split}, row {row.index}: its boxes are fractions of the image, such as {row.boxes[0].given!r}; of "
             "a stream, pixels were expected. Leave streaming out."
         )
-    fitted = [box.fitted(columns.box_format, size, as_published=columns.is_own_layout) for box in row.boxes]
+    fitted = [box.fitted(columns.box_format, row.drawn_on, as_published=columns.is_own_layout) for box in row.boxes]
     row.problem = next((box for box in fitted if isinstance(box, str)), None)
-    return fitted
+    return [] if row.problem else [scaled_box(box, row.drawn_on, size) for box in fitted]
 
 
 @lru_cache(maxsize=10_000)

@@ -131,7 +131,7 @@ class EvaluatedData:
     def _without_trained(self, images: Dataset) -> tuple[Dataset, str | None]:
         trained = np.isin(fingerprints(images), self.record.trained)
         said = (
-            f"{self.record.path} says, by name and size, that the checkpoint was trained on {trained.sum()} of the "
+            f"{self.record.path} says that the checkpoint was trained on {trained.sum()} of the "
             f"{len(images)} validation images of {self.dataset}."
         )
         if not trained.any():
@@ -149,8 +149,7 @@ class EvaluatedData:
             raise MissingSplitError(f"{record.path} says that the run held out no images of train.")
         if not found.any():
             raise MissingSplitError(
-                f"None of the {expected} images that the run held out ({record.path}) is in {self.dataset} any more, by "
-                "name and size."
+                f"None of the {expected} images that the run held out ({record.path}) is in {self.dataset} any more."
             )
         if found.sum() < expected:
             warnings.warn(

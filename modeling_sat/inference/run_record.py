@@ -4,6 +4,8 @@ import base64
 import hashlib
 import os
 import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,9 @@ from ..output.files import read_json
 
 
 RUN_FILE = "run.json"
+NUMBERED_BY = "content"
+"""What `fingerprints` are of, for `run.json` to say."""
+_STRETCH = 4096
 HELD_OUT, OWN_SPLIT = "held out of train", "the dataset's own"
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
 
@@ -39,7 +44,7 @@ class RunRecord:
         path: of the `run.json`.
         settings: model, data and training arguments, as `modeling_sat.training` wrote them.
         images: `data_dir`; `validation`, where its validation images came from; `trained` and `held_out`, the
-            `fingerprints` of images. Empty of runs before these were recorded.
+            `fingerprints` of images; `numbered_by`. Empty of runs before these were recorded.
     """
 
     path: Path
@@ -66,12 +71,16 @@ class RunRecord:
     @cached_property
     def trained(self) -> np.ndarray | None:
         """`fingerprints` of the images trained on, None where they are not recorded."""
-        return _unpacked(self.images.get("trained"), self.path)
+        return self._numbers("trained")
 
     @cached_property
     def held_out(self) -> np.ndarray | None:
         """`fingerprints` of the validation images, None where they are not recorded."""
-        return _unpacked(self.images.get("held_out"), self.path)
+        return self._numbers("held_out")
+
+    def _numbers(self, which: str) -> np.ndarray | None:
+        """None also of the runs of a few days that numbered images by their names."""
+        return _unpacked(self.images.get(which), self.path) if self.images.get("numbered_by") == NUMBERED_BY else None
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -91,16 +100,24 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def fingerprints(table: Dataset) -> np.ndarray:
-    """A number for each image, from its `image_id` and its size in bytes; uint64, in the table's order.
+    """A number for each image, from what its file holds; uint64, in the table's order.
 
-    Another picture under the same name has, but for chance, another number; the same data in another folder has the
-    same.
+    The same picture has the same number under another name, in another folder and in a Parquet file. Of large files the
+    length and three stretches are read, not all of it. A file that is not there has the number of an empty one.
     """
-    digests = (
-        hashlib.blake2b(f"{size}:{image_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        for image_id, size in zip(table["image_id"], _sizes(table), strict=True)
-    )
-    return np.frombuffer(b"".join(digests), dtype="<u8")
+    column = table.data.column("image")
+    positions = range(len(column)) if table._indices is None else table._indices.column(0).to_pylist()
+    contents, paths = pc.struct_field(column, "bytes"), pc.struct_field(column, "path")
+
+    def number(position: int) -> bytes:
+        content = contents[position]
+        if not content.is_valid:
+            return _digest_of_file(paths[position].as_py())
+        stored = memoryview(content.as_buffer())  # of which only what is read comes from disk
+        return _digest(len(stored), [stored[start : start + _STRETCH] for start in _stretches(len(stored))])
+
+    with ThreadPoolExecutor() as pool:
+        return np.frombuffer(b"".join(pool.map(number, positions, chunksize=256)), dtype="<u8")
 
 
 def packed(numbers: np.ndarray) -> str:
@@ -117,20 +134,25 @@ def _unpacked(text: str | None, path: Path) -> np.ndarray | None:
         raise RunRecordError(f"{path} cannot be read (its list of images is damaged)") from error
 
 
-def _sizes(table: Dataset) -> list[int]:
-    column = table.data.column("image")
-    lengths, paths = pc.binary_length(pc.struct_field(column, "bytes")), pc.struct_field(column, "path")
-    if table._indices is not None:  # so that the bytes themselves are not read
-        positions = table._indices.column(0)
-        lengths, paths = lengths.take(positions), paths.take(positions)
-    return [
-        _file_size(path) if length is None else length
-        for length, path in zip(lengths.to_pylist(), paths.to_pylist(), strict=True)
-    ]
-
-
-def _file_size(path: str | None) -> int:
+def _digest_of_file(path: str | None) -> bytes:
     try:
-        return -1 if path is None else os.path.getsize(path)
+        with open(path or "", "rb") as file:
+            size, read = os.fstat(file.fileno()).st_size, []
+            for start in _stretches(size):
+                file.seek(start)
+                read.append(file.read(_STRETCH))
+            return _digest(size, read)
     except OSError:
-        return -1
+        return _digest(0, [])
+
+
+def _stretches(size: int) -> list[int]:
+    """Where to read in so many bytes: the start, middle and end."""
+    return sorted({0, max(0, size - _STRETCH) // 2, max(0, size - _STRETCH)})
+
+
+def _digest(size: int, read: Iterable[bytes | memoryview]) -> bytes:
+    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+    for stretch in read:
+        digest.update(stretch)
+    return digest.digest()

@@ -18,6 +18,7 @@ from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHT
 
 from ..inference.run_record import (
     HELD_OUT,
+    NUMBERED_BY,
     OWN_SPLIT,
     RUN_FILE,
     RunRecord,
@@ -210,13 +211,15 @@ def images_record(
         "validation": None,
         "trained": None,
         "held_out": None,
+        "numbered_by": NUMBERED_BY,
     }
     if isinstance(splits["train"], IterableDataset):
         return record  # not known
     trained = [record.trained for record in earlier if record.trained is not None]
-    record["trained"] = packed(np.concatenate([fingerprints(splits["train"]), *trained]))
+    trained = np.concatenate([fingerprints(splits["train"]), *trained])
     held_out = fingerprints(splits["validation"]) if "validation" in splits else np.empty(0, np.uint64)
-    record["held_out"] = packed(held_out)
+    record["trained"] = packed(trained)
+    record["held_out"] = packed(np.setdiff1d(held_out, trained))  # a picture may be there twice
     if "validation" in splits:
         record["validation"] = HELD_OUT if is_held_out else OWN_SPLIT
     return record

@@ -1,9 +1,11 @@
 """A run's own record says which images it was not trained on."""
 
 import json
+import re
 import shutil
 import warnings
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -266,3 +268,62 @@ def test_classes_without_names_are_said():
 
     with pytest.warns(UserWarning, match="have no names; they are taken to stand in the dataset's order"):
         check_labels(tiny_model(num_labels=3), Labelled)
+
+
+def renamed(data, folder):
+    for file in data.rglob("*.png"):
+        new = folder / file.relative_to(data).parent / f"photograph {file.name}"
+        new.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, new)
+    for split in ("train", "test"):
+        text = (data / split / "metadata.jsonl").read_text()
+        (folder / split / "metadata.jsonl").write_text(re.sub(r"/(\d+\.png)", r"/photograph \1", text))
+    return {"dataset": "folder", "data_dir": folder}
+
+
+def as_parquet(data, folder):
+    for split, table in datasets.load_dataset("imagefolder", data_dir=str(data), cache_dir=str(folder / "c")).items():
+        table.to_parquet(folder / f"{split}.parquet")
+    return {"dataset": str(folder)}
+
+
+@pytest.mark.parametrize("change", [renamed, as_parquet])
+def test_same_images_under_other_names(data, tmp_path, change):
+    held_out = leave_record(tmp_path / "run", data, validation_fraction=0.25)["validation"]
+    given = change(data, tmp_path)
+    validation, why_not = evaluated(tmp_path / "run", **given).validation()
+    assert why_not is None and len(validation) == len(held_out)
+    assert set(fingerprints(validation)) == set(fingerprints(held_out))
+
+
+def test_a_picture_that_is_there_twice(data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    for file in (tmp_path / "data/train/cat").glob("*.png"):
+        shutil.copy(file, file.with_name(f"copy of {file.name}"))
+    leave_record(tmp_path / "run", tmp_path / "data")
+    record = RunRecord.of(tmp_path / "run")
+    assert not np.isin(record.held_out, record.trained).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        validation, why_not = evaluated(tmp_path / "run", data_dir=tmp_path / "data").validation()
+    assert why_not is None and set(fingerprints(validation)) == set(record.held_out)
+
+
+def test_record_that_numbers_images_by_their_names(data, tmp_path):
+    leave_record(tmp_path, data, data_seed=0)
+    content = json.loads((tmp_path / "run.json").read_text())
+    content["images"].pop("numbered_by")
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    assert RunRecord.of(tmp_path).trained is None
+    assert evaluated(tmp_path, data_dir=data).validation()[1] is None
+
+
+def test_large_files_are_read_in_parts(tmp_path):
+    bits = np.random.default_rng(0).integers(0, 255, (120, 120, 3), dtype=np.uint8)
+    for name, place in (("a", 0), ("b", 60), ("c", 119)):
+        other = bits.copy()
+        other[place] = 0
+        (tmp_path / name).mkdir()
+        Image.fromarray(other).save(tmp_path / name / "picture.bmp")
+    table = load_wsol_dataset("folder", tmp_path, "train", validation_fraction=0.0)
+    assert len(set(fingerprints(table))) == 3
