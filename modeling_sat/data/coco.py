@@ -23,10 +23,10 @@ def read_coco(file: PurePosixPath, content: dict[str, Any]) -> Iterator[Annotati
     if not {"images", "annotations", "categories"} <= set(content):
         return
     try:
-        names = {_key(category["id"]): text(category["name"]) for category in content["categories"]}
+        names = _by_id(content["categories"], "name")
+        image_names = _by_id(content["images"], "file_name")
         images = {_key(image["id"]): image for image in content["images"]}
-        image_names = {key: text(image["file_name"]) for key, image in images.items()}
-    except (TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         yield f"{file}: images with id and file_name and categories with id and name were expected, but {reason(error)}"
         return
     sizes = {key: size_of(image.get("width"), image.get("height")) for key, image in images.items()}
@@ -68,6 +68,20 @@ def read_coco(file: PurePosixPath, content: dict[str, Any]) -> Iterator[Annotati
             continue
         size = units.annotated_size or sizes[image]
         yield Annotation(source, file, name, objects=found, annotated_size=size, taken=units.taken)
+
+
+def _by_id(records: list[dict[str, Any]], key: str) -> dict[str, str]:
+    """Id → name.
+
+    Raises:
+        ValueError: an id is that of two names, as in files that were put together.
+    """
+    names: dict[str, str] = {}
+    for record in records:
+        number, name = _key(record["id"]), text(record[key])
+        if names.setdefault(number, name) != name:
+            raise ValueError(f"id {number} is both {names[number]!r} and {name!r}; give each its own id")
+    return names
 
 
 def _box(item: dict[str, Any]) -> Box:

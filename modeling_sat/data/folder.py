@@ -1,6 +1,7 @@
 """`folder`: a practitioner's folder of labelled images, with boxes or without."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +12,7 @@ from .folder_layout import LAYOUTS, SplitImages, find_splits, folders_not_read
 from .folder_matching import FolderAnnotations, match_annotations
 from .folder_tree import FolderTree
 from .masks import FolderMask
-from .objects import boxes_of_classes
+from .objects import boxes_of_classes, letters_of
 from .paths import benchmark_root, contents, passed_over, shown
 from .split_names import split_of_path
 
@@ -80,6 +81,7 @@ def read_folder(data_dir: str | Path | None) -> Benchmark:
     if "train" not in splits:
         unusable["train"] = _why_no_train(tree, splits)
     class_names = _class_names(usable)
+    _warn_of_names_alike(root, class_names)
     numbers = {name: label for label, name in enumerate(class_names)}
     problems = _problems(tree, splits, annotations, labels, list(usable))
 
@@ -182,7 +184,12 @@ def _problems(
         problems[split if (split := split_of_path(image)) in problems else usable[0]].append(sentence)
     for split in usable:
         problems[split] += [
-            f"{image}: it has no label; it is in no class folder and no annotation names it"
+            f"{image}: it has no label; it is in no class folder and "
+            + (
+                f"{annotations.by_image[image].source} names no class for it"
+                if image in annotations.by_image
+                else "no annotation names it"
+            )
             for image, _ in splits[split].images
             if image not in labels.classes and image not in labels.several
         ]
@@ -209,3 +216,16 @@ def _class_names(labelled: Mapping[str, list[tuple[PurePosixPath, str]]]) -> lis
                 "their names."
             )
     return sorted(names["train"])
+
+
+def _warn_of_names_alike(root: Path, class_names: list[str]) -> None:
+    alike = defaultdict(list)
+    for name in class_names:
+        alike[letters_of(name)].append(name)
+    doubled = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if doubled:
+        logger.warning(
+            "%s: classes of their own, although their names differ only in case, spaces or signs:\n%s\n"
+            "Give them one name if they are one.",
+            root, listed(doubled),
+        )  # fmt: skip

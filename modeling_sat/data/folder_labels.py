@@ -2,14 +2,14 @@
 
 import logging
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..sentences import listed, some
 from .examples import DatasetError
 from .folder_layout import SplitImages
-from .objects import same_name
+from .objects import is_of, letters_of
 from .records import Annotation
 
 
@@ -32,7 +32,7 @@ def names_of(annotation: Annotation | None) -> list[str]:
     if annotation is None:
         return []
     names = [name for name, _ in annotation.objects] if annotation.label is None else [annotation.label]
-    return sorted({_composed(name) for name in names if name})
+    return sorted({unicodedata.normalize("NFC", name).strip() for name in names if name} - {""})
 
 
 def label_images(
@@ -49,11 +49,16 @@ def label_images(
     images = [item for split in splits.values() for item in split.images]
     names = {image: names_of(annotations.get(image)) for image, _ in images}
     in_folders = {image: folder for image, folder in images if folder is not None}
-    spelling = {_compared(folder): folder for folder in in_folders.values()}
-    other = [image for image, folder in in_folders.items() if names[image] and not _agree(folder, names[image])]
+    spelling = {letters_of(folder): folder for folder in in_folders.values()}
+    class_letters = set(spelling)
+
+    def agree(image: PurePosixPath) -> bool:
+        return image in in_folders and any(is_of(name, in_folders[image], class_letters) for name in names[image])
+
+    other = [image for image in in_folders if names[image] and not agree(image)]
 
     labels = Labels()
-    by_file = bool(other or not in_folders or _objections(splits)) and _files_name_classes(names, in_folders)
+    by_file = bool(other or not in_folders or _objections(splits)) and _files_name_classes(names, in_folders, agree)
     if by_file:
         if in_folders:
             logger.warning(
@@ -73,10 +78,10 @@ def label_images(
                 listed([f"{image}: {', '.join(names[image])} in {annotations[image].source}" for image in other]),
             )  # fmt: skip
     for image, folder in images:
-        if folder is not None and (not by_file or _agree(folder, names[image])):
+        if folder is not None and (not by_file or agree(image)):
             labels.classes[image] = folder
         elif len(names[image]) == 1:
-            labels.classes[image] = spelling.get(_compared(names[image][0]), names[image][0])
+            labels.classes[image] = spelling.get(letters_of(names[image][0]), names[image][0])
         elif names[image]:
             labels.several[image] = names[image]
     return labels
@@ -86,7 +91,11 @@ def _objections(splits: Mapping[str, SplitImages]) -> list[str]:
     return [objection for split in splits.values() for objection in split.objections]
 
 
-def _files_name_classes(names: Mapping[PurePosixPath, list[str]], in_folders: Mapping[PurePosixPath, str]) -> bool:
+def _files_name_classes(
+    names: Mapping[PurePosixPath, list[str]],
+    in_folders: Mapping[PurePosixPath, str],
+    agree: Callable[[PurePosixPath], bool],
+) -> bool:
     """Whether annotations have a name for every image, one for most of them, and tell classes apart.
 
     They do not where all objects have one name (`object`) and folders several, nor where they number the folders.
@@ -94,31 +103,13 @@ def _files_name_classes(names: Mapping[PurePosixPath, list[str]], in_folders: Ma
     if not all(names.values()):
         return False
     clear = {
-        (
-            in_folders.get(image),
-            in_folders[image] if image in in_folders and _agree(in_folders[image], own) else own[0],
-        )
+        image: (in_folders.get(image), in_folders[image] if agree(image) else own[0])
         for image, own in names.items()
-        if len(own) == 1 or (image in in_folders and _agree(in_folders[image], own))
+        if len(own) == 1 or agree(image)
     }
-    num_clear = sum(
-        len(own) == 1 or (image in in_folders and _agree(in_folders[image], own)) for image, own in names.items()
-    )
-    folders, classes = {folder for folder, _ in clear}, {name for _, name in clear}
-    if num_clear * 2 <= len(names) or len({_compared(name) for name in classes}) < min(2, len(folders)):
+    pairs = set(clear.values())
+    folders, classes = {folder for folder, _ in pairs}, {name for _, name in pairs}
+    if len(clear) * 2 <= len(names) or len(set(map(letters_of, classes))) < min(2, len(folders)):
         return False
     are_numbers = all(name.isdecimal() for name in classes) and None not in folders
-    return not (are_numbers and len(clear) == len(folders) == len(classes))
-
-
-def _agree(folder: str, names: list[str]) -> bool:
-    return any(same_name(name, folder) for name in names)
-
-
-def _compared(name: str) -> str:
-    """A name without case, spaces and signs."""
-    return "".join(letter for letter in _composed(name).casefold() if letter.isalnum()) or name
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return not (are_numbers and len(pairs) == len(folders) == len(classes))

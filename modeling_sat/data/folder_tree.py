@@ -17,7 +17,7 @@ IMAGE_FOLDERS = ("images", "jpegimages")
 ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
 ANNOTATION_SUFFIXES = frozenset([".xml", ".json", ".jsonl", ".csv", ".txt"])
 DOCUMENTS = frozenset(["readme", "license", "licence", "notice", "changelog", "citation", "thumbs", "desktop"])
-DOCUMENT_SUFFIXES = frozenset(["", ".md", ".html", ".pdf", ".rst"])
+DOCUMENT_SUFFIXES = frozenset([".md", ".html", ".pdf", ".rst"])
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from .records import Annotation, optional_text, reason, size_of, text
 
 BOX_KEYS = ("bbox", "bboxes", "box", "boxes")
 NAME_KEYS = ("category", "categories", "category_name", "class", "class_name", "name", "names", "label", "labels")
+LABEL_KEYS = ("class", "class_name", "category", "category_name", "labels")
+"""Of an image that has no `label` and no objects."""
 FILE_KEYS = ("file_name", "filename")
 
 EDGES: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -50,7 +52,7 @@ class _Row:
 
 
 def read_metadata_jsonl(root: Path, file: PurePosixPath) -> Iterator[Annotation | str]:
-    """Lines of `file_name`, `label` and `objects`: a struct of lists, or a list of structs, of `bbox` and `category`."""
+    """Lines of `file_name`, `label` (or `class`, `category`, …) and `objects`: a struct of lists, or a list of structs, of `bbox` and `category`."""
     try:
         lines = read_text(root / file).split("\n")
     except ValueError as error:
@@ -111,16 +113,18 @@ def _cell(key: str, value: str) -> Any:
 
 def _row(source: str, record: Mapping[str, Any]) -> _Row:
     name = record[next((key for key in FILE_KEYS if key in record), FILE_KEYS[0])]
-    label = optional_text(record.get("label"))
     objects, forms = [], tuple(FORMS)
     for struct in _structs(record):
         category = next((struct[key] for key in NAME_KEYS if struct.get(key) is not None), None)
         numbers, forms = _numbers(struct)
         objects.append((optional_text(category), numbers))
+    label = record.get("label")
+    if label is None and not objects:
+        label = next((record[key] for key in LABEL_KEYS if isinstance(record.get(key), (str, int))), None)
     width, height = record.get("image_width"), record.get("image_height")
     if width is None and not (forms != tuple(FORMS) and {"width", "height"} & _used(record)):
         width, height = record.get("width"), record.get("height")
-    return _Row(source, text(name), label, objects, forms, size_of(width, height))
+    return _Row(source, text(name), optional_text(label), objects, forms, size_of(width, height))
 
 
 def _structs(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -33,7 +33,7 @@ def boxes_of_classes(
     labelled = list(labelled)
     annotated = [(image, label, annotations[image]) for image, label in labelled if image in annotations]
     class_names = {label for _, label in labelled}
-    class_letters = set(map(_letters, class_names))
+    class_letters = set(map(letters_of, class_names))
     classes_of: dict[str, set[str]] = defaultdict(set)
     for _, label, annotation in annotated:
         for name, _ in annotation.objects:
@@ -53,7 +53,7 @@ def boxes_of_classes(
     for image, label, annotation in annotated:
         boxes[image] = []
         for name, box in annotation.objects:
-            if not name or _is_of(name, label, class_letters) or name in for_anything:
+            if not name or is_of(name, label, class_letters) or name in for_anything:
                 boxes[image].append(box)
                 nameless[name] += name in for_anything
         if annotation.objects and not boxes[image]:
@@ -80,7 +80,7 @@ def boxes_of_classes(
 
 def same_name(first: str, second: str) -> bool:
     """Whether two names are one in another spelling: case, spaces and signs, a number before it, or a plural."""
-    if _letters(first) == _letters(second):
+    if letters_of(first) == letters_of(second):
         return True
     first, second = _without_number(first), _without_number(second)
     return first == second or any(
@@ -88,17 +88,22 @@ def same_name(first: str, second: str) -> bool:
     )
 
 
-def _is_of(name: str, label: str, class_letters: set[str]) -> bool:
-    """Whether an object's name is that of a class, and not that of another one more nearly."""
-    if _letters(name) in class_letters:
-        return _letters(name) == _letters(label)
+def is_of(name: str, label: str, class_letters: set[str]) -> bool:
+    """Whether an object's name is that of a class, and not that of another one more nearly.
+
+    Args:
+        class_letters: `letters_of` all classes.
+    """
+    if letters_of(name) in class_letters:
+        return letters_of(name) == letters_of(label)
     return same_name(name, label)
 
 
-def _letters(name: str) -> str:
+def letters_of(name: str) -> str:
+    """A name without case, spaces and signs."""
     name = unicodedata.normalize("NFKC", name).strip().casefold()
     return "".join(character for character in name if character.isalnum()) or name
 
 
 def _without_number(name: str) -> str:
-    return _letters(re.sub(r"^(n\d{8}|\d+)[\s._-]+(?=\D)", "", name.strip().casefold()))
+    return letters_of(re.sub(r"^(n\d{8}|\d+)[\s._-]+(?=\D)", "", name.strip().casefold()))

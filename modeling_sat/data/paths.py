@@ -17,6 +17,12 @@ IMAGE_SUFFIXES = frozenset((
     ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".tga",
 ))  # fmt: skip
 
+SYSTEM_FOLDERS = frozenset((
+    "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "recycler",
+    "system volume information", "lost+found",
+))  # fmt: skip
+"""Where archivers, network storage and file systems keep thumbnails and what was deleted; compared in lower case."""
+
 
 def benchmark_root(
     name: str, data_dir: str | Path | None, *, marker: str | None = None, folders: Sequence[str] = ()
@@ -92,7 +98,7 @@ def contents(folder: Path, most: int = 8) -> str:
 
 
 def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """The folders at and below `root` as `os.walk` gives them, sorted and without hidden names, links followed.
+    """The folders at and below `root` as `os.walk` gives them, sorted and without hidden names and those of systems, links followed.
 
     Links to a folder that they lie in would be followed for ever; they are named in a warning instead. Names may be
     taken from the list of folders, which leaves them out.
@@ -100,7 +106,9 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     leading_back = []
     for parent, folders, files in os.walk(root, followlinks=True):
         parent = Path(parent)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name.lower() not in SYSTEM_FOLDERS
+        )
         for name in [name for name in folders if (parent / name).is_symlink()]:
             target = (parent / name).resolve()
             way = [parent, *(folder for folder in parent.parents if folder.is_relative_to(root))]

@@ -125,6 +125,23 @@ def test_coco_ids_as_text(class_folders):
     assert boxes(class_folders) == {"cat/0.png": [[1, 1, 5, 5]]}
 
 
+@pytest.mark.parametrize(
+    ("images", "categories", "message"),
+    [
+        (["cat/0.png", "dog/0.png"], ["cat"], "id 1 is both 'cat/0.png' and 'dog/0.png'"),
+        (["cat/0.png"], ["cat", "dog"], "id 1 is both 'cat' and 'dog'"),
+    ],
+)
+def test_coco_ids_of_two(class_folders, images, categories, message):
+    content = {
+        "images": [{"id": 1, "file_name": name} for name in images],
+        "categories": [{"id": 1, "name": name} for name in categories],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}],
+    }
+    write(class_folders / "train/coco.json", content)
+    refuses(class_folders, message)
+
+
 def test_coco_without_any_box(class_folders):
     write(class_folders / "train/coco.json", coco({"image_id": 1, "category_id": 1}))
     refuses(class_folders, "coco.json, annotation 0: .* 'bbox' is missing")
@@ -280,3 +297,12 @@ def test_encodings_of_json_and_csv(class_folders, encoding):
 def test_text_that_is_not_utf_8(class_folders, name):
     (class_folders / "train" / name).write_bytes('{"file_name": "cat/é.png"}'.encode("latin-1"))
     refuses(class_folders, f"train/{name}: .*UTF-8 or UTF-16 was expected, but line 1 holds bytes that are neither")
+
+
+def test_an_image_without_objects_is_said_to_have_none(tmp_path, write_image, write_coco):
+    for name in ("0.png", "1.png", "2.png"):
+        write_image(tmp_path / name)
+    write_coco(
+        tmp_path / "coco.json", {"0.png": [("cat", [1, 1, 4, 4])], "1.png": [("dog", [1, 1, 4, 4])], "2.png": []}
+    )
+    refuses(tmp_path, "2.png: it has no label; it is in no class folder and coco.json, image .* names no class for it")

@@ -92,3 +92,28 @@ def test_labels_and_boxes_from_two_files(tmp_path, write_image, write_jsonl, wri
         tmp_path / "metadata.jsonl", {"file_name": "a.png", "label": "cat"}, {"file_name": "b.png", "label": "dog"}
     )
     assert load_wsol_dataset("folder", tmp_path, "train")["boxes"][:] == [[[0, 0, 5, 5]]] * 2
+
+
+@pytest.mark.parametrize("key", ["class", "category", "class_name"])
+def test_other_keys_of_a_label(tmp_path, write_image, write_jsonl, key):
+    for name in BATCHES:
+        write_image(tmp_path / name)
+    write_jsonl(tmp_path / "metadata.jsonl", *({"file_name": name, key: label} for name, label in BATCHES.items()))
+    table = load_wsol_dataset("folder", tmp_path, "train")
+    assert table.features["label"].int2str(table["label"][:]) == list(BATCHES.values())
+
+
+def test_folders_that_differ_in_a_number_do_not_agree(labels_of):
+    labels = {"1 cent/0.png": "2 cent", "1 cent/1.png": "1 cent", "2 cent/0.png": "2 cent"}
+    assert labels_of(labels, "jsonl") == labels
+
+
+def test_spaces_around_a_label(labels_of):
+    labels = {"0.png": "cat ", "1.png": " cat", "2.png": "dog"}
+    assert labels_of(labels, "jsonl") == {"0.png": "cat", "1.png": "cat", "2.png": "dog"}
+
+
+def test_classes_of_nearly_one_name_are_named(labels_of, caplog):
+    labels = {"0.png": "Cat", "1.png": "cat", "2.png": "dog"}
+    assert labels_of(labels, "jsonl") == labels
+    assert "differ only in case, spaces or signs:\n  - 'Cat' and 'cat'" in caplog.text

@@ -131,3 +131,17 @@ def test_class_of_files_that_cannot_be_read(class_folders):
     (class_folders / "train/bird/0.HEIC").touch()
     with pytest.raises(DatasetError, match=r"train/bird .* 1 .heic .*, which cannot be read as images"):
         load_wsol_dataset("folder", class_folders)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "$RECYCLE.BIN", "#recycle", "lost+found", "System Volume Information"])
+def test_folders_of_systems_are_no_classes(class_folders, write_image, name):
+    write_image(class_folders / "train" / name / "0.png")
+    write_image(class_folders / "train/cat" / name / "0.png/thumb.png")
+    table = load_wsol_dataset("folder", class_folders, "train")
+    assert (len(table), table.features["label"].names) == (6, ["cat", "dog"])
+
+
+def test_images_without_suffix_are_named(class_folders, caplog):
+    (class_folders / "train/cat/0.png").rename(class_folders / "train/cat/0")
+    load_wsol_dataset("folder", class_folders, "train")
+    assert "files that are not read, 1 file: 1 without suffix (train/cat/0)" in caplog.text
