@@ -13,6 +13,7 @@ from ..conversion import CheckpointError
 from ..inference.checkpoint import load_checkpoint
 from ..inference.drawing import draw_localization
 from ..inference.exports import Prediction, unique_class_names
+from ..localization_sat import not_finite
 from ..quality_sat import localize
 from .pictures import Picture
 
@@ -91,13 +92,18 @@ class DemoModel:
         """`logits` (1, classes) and `localization_map` (1, h, w) of an image.
 
         Raises:
-            CheckpointError: the model gives no localization map.
+            CheckpointError: the model gives no localization map, or what it gives is NaN or infinite.
         """
         pixel_values = self.processor(images=image, return_tensors="pt")["pixel_values"]
         try:
             outputs = localize(self.network, pixel_values, "fast")
         except ValueError as error:
             raise CheckpointError(str(error)) from error
+        problem = not_finite(
+            logits=outputs.logits.float().numpy(), localization_map=outputs.localization_map.float().numpy()
+        )
+        if problem is not None:
+            raise CheckpointError(f"{self.name} found nothing: {problem}")
         return SimpleNamespace(logits=outputs.logits, localization_map=outputs.localization_map)
 
     def find(self, seen: SeenPicture, outputs: SimpleNamespace, settings: Settings) -> tuple[Image.Image, Prediction]:
@@ -128,7 +134,11 @@ class DemoModel:
 
 
 def look_at(picture: Picture, models: list[DemoModel]) -> SeenPicture:
-    """Shows a picture to every model."""
+    """Shows a picture to every model.
+
+    Raises:
+        CheckpointError: what one of them gives is NaN or infinite.
+    """
     outputs = tuple(model.look(picture.image) for model in models)
     reduced = picture.image.copy()
     reduced.thumbnail((MAX_SIDE, MAX_SIDE))

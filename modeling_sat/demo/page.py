@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.data_classes import FileData
 from PIL import ImageOps
 
+from ..conversion import CheckpointError
 from .findings import LAYERS, DemoModel, SeenPicture, Settings, look_at
 from .html import EMPTY_RESULT, picture_html, result_html, status_html
 from .pictures import MAX_MEGABYTES, Picture, PictureError, read_picture
@@ -82,15 +83,21 @@ def build_page(models: Sequence[DemoModel], examples: Sequence[Picture] = ()) ->
         description = f"{seen.name}, {seen.size[1]:,} × {seen.size[0]:,} pixels. {seen.note}"
         return seen, status_html(description), picture_html(seen.image, seen.name)
 
+    def refused(error):
+        return None, status_html(str(error), is_refusal=True), "", *[EMPTY_RESULT] * len(models)
+
     def take(upload, *settings):
         try:
             seen, status, shown = look(read_picture(*upload))
-        except PictureError as error:
-            return None, None, status_html(str(error), is_refusal=True), "", *[EMPTY_RESULT] * len(models)
+        except (PictureError, CheckpointError) as error:
+            return None, *refused(error)
         return None, seen, status, shown, *results(seen, *settings)
 
     def take_example(event: gr.SelectData, *settings):
-        seen, status, shown = look(examples[event.index])
+        try:
+            seen, status, shown = look(examples[event.index])
+        except CheckpointError as error:
+            return refused(error)
         return seen, status, shown, *results(seen, *settings)
 
     def redraw(seen, *settings):

@@ -5,9 +5,11 @@ import runpy
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from model_mixin import tiny_model
 from PIL import Image
 
 from modeling_sat import SATImageProcessor
+from modeling_sat.conversion import CheckpointError
 from modeling_sat.demo.findings import LAYERS, MAX_SIDE, DemoModel, Settings, look_at
 from modeling_sat.demo.pictures import MAX_MEGABYTES, Picture, PictureError, read_picture
 
 
 gradio = pytest.importorskip("gradio", reason="the demo needs Gradio")
+from modeling_sat.demo.page import build_page  # noqa: E402
 from modeling_sat.demo.server import remove_old_files  # noqa: E402
 from modeling_sat.demo.space import SpaceError, export_space  # noqa: E402
 
@@ -104,6 +108,32 @@ class TestFindings:
         # Lines and words of the box cover a part of both.
         assert (faded[mask] == 0).mean() > 0.8
         assert (faded[~mask] == 255).mean() > 0.6
+
+
+class TestNotFinite:
+    @pytest.fixture
+    def broken(self, model) -> DemoModel:
+        network = deepcopy(model.network)
+        for weight in network.parameters():
+            weight.data.fill_(float("nan"))
+        return replace(model, name="broken-model", network=network)
+
+    def test_looking_says_so_by_the_name_of_the_model(self, broken):
+        with pytest.raises(CheckpointError, match=r"broken-model found nothing: .* NaN or infinite"):
+            look_at(Picture("a.jpg", NOISE), [broken])
+
+    def test_the_page_shows_the_sentence(self, broken, model):
+        page = build_page([model, broken], [Picture("a.jpg", NOISE)])
+        take, take_example = (
+            next(block.fn for block in page.fns.values() if block.fn is not None and block.fn.__name__ == name)
+            for name in ("take", "take_example")
+        )
+        settings = False, LAYERS[0], 0.4, 0.5, 0.5
+        _, seen, status, shown, *found = take(("a.png", encoded(NOISE, "PNG")), *settings)
+        assert (seen, shown, len(found)) == (None, "", 2)
+        assert "broken-model found nothing" in status
+        seen, status, *_ = take_example(SimpleNamespace(index=0), *settings)
+        assert seen is None and "broken-model found nothing" in status
 
 
 def test_old_files_go_and_new_ones_stay(tmp_path):
