@@ -9,7 +9,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from .image_arrays_sat import STRIP, TAKEN_ARRAYS, ImageError, array_to_image, is_array, to_8_bits
 
@@ -154,6 +154,8 @@ def open_image(source: str | Path | bytes, max_megapixels: float | None = None) 
     limit = pixel_limit() if max_megapixels is None else min(pixel_limit(), int(max_megapixels * 1_000_000))
     Image.init()  # so that every format has its decoder, and it is known which ones this Pillow has
     formats = [name for name in FORMATS if name in Image.OPEN]
+    if not isinstance(source, bytes) and os.path.exists(source) and not os.path.isfile(source):
+        raise ImageError("it is a folder" if os.path.isdir(source) else "it is a device or a pipe, not a file")
     file = BytesIO(source) if isinstance(source, bytes) else source
     try:
         image = Image.open(file, formats=formats)
@@ -165,10 +167,26 @@ def open_image(source: str | Path | bytes, max_megapixels: float | None = None) 
         raise ImageError(_unidentified(source)) from error
     except Exception as error:  # no such file; or a damaged header, of which each plugin has its own opinion
         raise ImageError(str(error) or type(error).__name__) from error
-    if image.width * image.height > limit:
+    try:
+        _check_size(image, limit)
+    except PixelLimitError:
         image.close()
-        raise PixelLimitError(f"{image.width}×{image.height} pixels are more than {_limit_in_words(limit)}")
+        raise
     return image
+
+
+def _check_size(image: Image.Image, limit: int) -> None:
+    if image.width * image.height > limit:
+        raise PixelLimitError(f"{image.width}×{image.height} pixels are more than {_limit_in_words(limit)}")
+
+
+def _check_opened(image: Image.Image) -> None:
+    """Refuses an image that somebody else has opened, and not decoded yet, as `open_image` would have refused its file."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
+        return
+    if image.format not in FORMATS:
+        raise ImageError(f"its format {image.format} is not read; read are {', '.join(FORMATS)}")
+    _check_size(image, pixel_limit())
 
 
 def pixel_limit() -> int:
@@ -244,7 +262,9 @@ def to_upright_rgb(image: Image.Image) -> Image.Image:
 
     Raises:
         OSError: the file behind `image` is truncated or damaged.
+        ImageError: it is one that `open_image` refuses.
     """
+    _check_opened(image)
     _load(image)
     turn = orientation_turn(image)
     if has_more_than_8_bits(image):

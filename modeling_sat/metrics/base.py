@@ -17,6 +17,7 @@ from modeling_sat.evaluation.boxes import check_boxes
 from modeling_sat.evaluation.pixels import check_mask
 from modeling_sat.evaluation.protocols import check_map
 from modeling_sat.evaluation.records import make_record
+from modeling_sat.image_arrays_sat import to_numpy
 
 
 CITATION = """\
@@ -85,10 +86,16 @@ class LocalizationMetric(evaluate.Metric, ABC):
 
     def add(self, *, prediction=None, reference=None, **kwargs):
         """Add one map and its reference."""
-        super().add(prediction=_encode_prediction(prediction), reference=_encode_reference(reference), **kwargs)
+        (prediction,), (reference,) = (
+            _encoded(_encode_prediction, [prediction]),
+            _encoded(_encode_reference, [reference]),
+        )
+        super().add(prediction=prediction, reference=reference, **kwargs)
 
     def add_batch(self, *, predictions=None, references=None, **kwargs):
         """Add maps and their references."""
+        if predictions is None or references is None:
+            raise ValueError("predictions and references were expected, one of each for an image.")
         if len(predictions) != len(references):
             raise ValueError(
                 f"{len(predictions)} predictions came with {len(references)} references; expected one each."
@@ -148,14 +155,14 @@ def _encoded(encode: Callable[[Any], dict], given: Sequence) -> list[dict]:
     for index, item in enumerate(given):
         try:
             encoded.append(encode(item))
-        except (OverflowError, TypeError, ValueError) as error:
+        except (OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"Image {index} of those given: {error}") from error
     return encoded
 
 
 def _rows(boxes) -> list[list[float]]:
     """Boxes as a list of lists; one box alone is a list of one, and none is a list of none."""
-    array = np.asarray(boxes, dtype=np.float64)
+    array = to_numpy(boxes).astype(np.float64)
     return (array[None] if array.ndim == 1 and array.size else array).tolist()
 
 
@@ -165,7 +172,7 @@ def _encode_prediction(prediction) -> dict:
     if unknown or "map" not in fields:
         raise ValueError(f"A prediction has the fields {sorted(fields)}; expected a 2-D map or {{'map', 'top5'?}}.")
     top5 = fields.get("top5")
-    return {"map": _to_bytes(fields["map"]), "top5": None if top5 is None else [int(index) for index in top5]}
+    return {"map": _to_bytes(fields["map"]), "top5": None if top5 is None else [_class(index) for index in top5]}
 
 
 def _encode_reference(reference) -> dict:
@@ -177,13 +184,19 @@ def _encode_reference(reference) -> dict:
     return {
         "boxes": None if boxes is None else _rows(boxes),
         "mask": None if mask is None else _to_bytes(mask),
-        "label": None if label is None else int(label),
+        "label": None if label is None else _class(label),
     }
+
+
+def _class(value) -> int:
+    if int(value) != value:
+        raise ValueError(f"a class is {value!r}; a whole number was expected.")
+    return int(value)
 
 
 def _to_bytes(array) -> bytes:
     buffer = BytesIO()
-    np.save(buffer, np.asarray(array), allow_pickle=False)
+    np.save(buffer, to_numpy(array), allow_pickle=False)
     return buffer.getvalue()
 
 

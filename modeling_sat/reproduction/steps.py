@@ -21,7 +21,8 @@ def count_images(fields: Mapping[str, Any]) -> tuple[int, int]:
     """
     resolved = resolve_fields({**fields, "images_per_class": None})
     arguments = {field.name: resolved[field.name] for field in dataclasses.fields(DataArguments)}
-    train = load_splits(DataArguments(**arguments), Namespace(data_seed=resolved["data_seed"]))["train"]
+    splits, _ = load_splits(DataArguments(**arguments), Namespace(data_seed=resolved["data_seed"]))
+    train = splits["train"]
     if isinstance(train, IterableDataset):
         raise ConfigurationError("A stream has no number of images for each class; leave streaming out.")
     return len(train), len(train.features["label"].names)

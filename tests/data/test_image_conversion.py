@@ -1,4 +1,5 @@
 import base64
+import os
 import tracemalloc
 from io import BytesIO
 
@@ -285,3 +286,24 @@ def test_bytes_files_and_base64(tmp_path):
 def test_what_holds_no_image_gets_a_sentence(given, sentence):
     with pytest.raises(ImageError, match=sentence):
         read_image(given)
+
+
+class TestWhatIsNoFileOfOurs:
+    def test_a_folder_and_a_pipe_called_jpg(self, tmp_path):
+        (tmp_path / "folder.jpg").mkdir()
+        os.mkfifo(tmp_path / "pipe.jpg")
+        for name, kind in {"folder.jpg": "it is a folder", "pipe.jpg": "a pipe"}.items():
+            with pytest.raises(ValueError, match=f"{name}.*{kind}"):
+                read_image(tmp_path / name)
+
+    def test_an_image_that_somebody_else_has_opened(self, tmp_path, monkeypatch):
+        Image.new("L", (1200, 1000)).save(tmp_path / "a.png")
+        monkeypatch.setenv("SAT_MAX_MEGAPIXELS", "1")
+        with pytest.raises(ValueError, match="1200×1000 pixels are more than the limit of 1 million"):
+            read_image(Image.open(tmp_path / "a.png"))
+        decoded = Image.open(tmp_path / "a.png")
+        decoded.load()
+        assert read_image(decoded).size == (1200, 1000)  # its memory has been spent
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+        with pytest.raises(ValueError, match="its format EPS is not read"):
+            read_image(Image.open(tmp_path / "a.eps"))

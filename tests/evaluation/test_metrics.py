@@ -5,6 +5,7 @@ from pathlib import Path
 import evaluate
 import numpy as np
 import pytest
+import torch
 
 import modeling_sat.metrics
 
@@ -197,3 +198,21 @@ def test_misspelt_argument(load):
         load("gt_known_loc").compute(
             predictions=[np.ones((4, 4))], references=[{"boxes": [[0, 0, 1, 1]]}], treshold=0.3
         )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tensors_of_training(load, name):
+    predictions, references = images()
+    for prediction in predictions:
+        prediction["map"] = torch.tensor(prediction["map"], dtype=torch.bfloat16, requires_grad=True)
+    result = load(name).compute(predictions=predictions, references=references, view_size=10, threshold=0.4)
+    assert result == {name: pytest.approx(EXPECTED[name], abs=1e-12)}
+
+
+def test_classes_are_whole_numbers(load):
+    predictions, references = images()
+    predictions[1]["top5"] = [7.6, 1]
+    with pytest.raises(ValueError, match=r"Image 1 of those given: a class is 7.6; a whole number was expected"):
+        load("top_k_loc").compute(predictions=predictions, references=references, view_size=10)
+    with pytest.raises(ValueError, match="one of each for an image"):
+        load("top_k_loc").add_batch(references=references)
