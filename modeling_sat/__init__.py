@@ -6,22 +6,24 @@ from transformers import (
     AutoModelForObjectDetection,
 )
 
-from .configuration_sat import SATConfig
-from .image_processing_sat import SATImageProcessor, SATImageProcessorPil
-from .modeling_sat import SATForWeaklySupervisedLocalization, SATModel
-from .pipeline_sat import WeaklySupervisedLocalizationPipeline
+from .methods import METHODS
+from .models.configuration_sat import SATConfig
+from .models.image_processing_sat import SATImageProcessor, SATImageProcessorPil
+from .models.modeling_sat import SATForWeaklySupervisedLocalization, SATModel
+from .models.pipeline_sat import WeaklySupervisedLocalizationPipeline
 
 
 __version__ = "0.1.0"
 
-AutoConfig.register("sat", SATConfig, exist_ok=True)
-for _auto_class in (AutoModel, AutoModelForImageClassification, AutoModelForObjectDetection):
-    _auto_class.register(SATConfig, SATForWeaklySupervisedLocalization, exist_ok=True)
-AutoImageProcessor.register(
-    SATConfig,
-    image_processor_classes={"pil": SATImageProcessorPil, "torchvision": SATImageProcessor},
-    exist_ok=True,
-)
+for _method in METHODS.values():
+    AutoConfig.register(_method.config_class.model_type, _method.config_class, exist_ok=True)
+    for _auto_class in (AutoModel, AutoModelForImageClassification, AutoModelForObjectDetection):
+        _auto_class.register(_method.config_class, _method.model_class, exist_ok=True)
+    AutoImageProcessor.register(
+        _method.config_class,
+        image_processor_classes={"pil": SATImageProcessorPil, "torchvision": SATImageProcessor},
+        exist_ok=True,
+    )
 
 __all__ = [
     "SATConfig",

@@ -26,10 +26,10 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from transformers import AutoImageProcessor, ViTForImageClassification
 
-from modeling_sat.conversion import CheckpointError
-from modeling_sat.image_conversion_sat import read_image
-from modeling_sat.inference.image_files import ImageFiles, PredictionError
-from modeling_sat.inference.predict import predict_images
+from modeling_sat.checkpoints import CheckpointError
+from modeling_sat.labelling.image_files import ImageFiles, PredictionError
+from modeling_sat.labelling.predict import predict_images
+from modeling_sat.models.image_conversion_sat import read_image
 
 
 PEER = "grad-cam"

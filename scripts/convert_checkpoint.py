@@ -6,8 +6,8 @@ python scripts/convert_checkpoint.py --checkpoint deit_tiny.safetensors --source
 import argparse
 import sys
 
-from modeling_sat.conversion import CheckpointError, convert_checkpoint
-from modeling_sat.conversion.pixel_statistics import CHOICES
+from modeling_sat.checkpoints import CheckpointError, convert_checkpoint
+from modeling_sat.checkpoints.pixel_statistics import CHOICES
 from modeling_sat.processes import continues_alone
 
 

@@ -7,7 +7,7 @@ python scripts/demo.py --model someone/sat-deit-s-cub --export_space space
 import argparse
 import sys
 
-from modeling_sat.conversion import CheckpointError
+from modeling_sat.checkpoints import CheckpointError
 from modeling_sat.demo.pictures import PictureError
 from modeling_sat.processes import continues_alone
 

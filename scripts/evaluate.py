@@ -12,7 +12,7 @@ from accelerate import PartialState
 from modeling_sat.data.options import dataset_options
 from modeling_sat.evaluation.report import as_table
 from modeling_sat.inference.evaluate import EvaluationSettings, evaluate_checkpoint
-from modeling_sat.quality_sat import SCALES
+from modeling_sat.models.multiscale_sat import SCALES
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ localization_map. It is compared with PyTorch before it is kept.
 import argparse
 import sys
 
-from modeling_sat.conversion import CheckpointError
-from modeling_sat.export import FORMATS, PRECISIONS, ExportError, export_model
-from modeling_sat.inference.checkpoint import load_checkpoint
+from modeling_sat.checkpoints import CheckpointError
+from modeling_sat.checkpoints.load import load_checkpoint
+from modeling_sat.onnx import FORMATS, PRECISIONS, ExportError, export_model
 from modeling_sat.output.ownership import FolderInUseError
 from modeling_sat.processes import continues_alone
 

@@ -16,11 +16,11 @@ import sys
 
 from accelerate import PartialState
 
-from modeling_sat.conversion import CheckpointError
-from modeling_sat.inference.predict import FORMATS, PredictionError, predict_images
+from modeling_sat.checkpoints import CheckpointError
+from modeling_sat.labelling.predict import FORMATS, PredictionError, predict_images
+from modeling_sat.models.multiscale_sat import SCALES
 from modeling_sat.output.ownership import FolderInUseError
 from modeling_sat.processes import ProcessError
-from modeling_sat.quality_sat import SCALES
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ HF_TOKEN. With --card_only FILE nothing is sent: the card is written to FILE, an
 import argparse
 import sys
 
-from modeling_sat.conversion import check_code
+from modeling_sat.checkpoints import check_code
 from modeling_sat.processes import continues_alone
 from modeling_sat.publishing import CardSettings, publish_checkpoint, save_card
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .examples import Box
 from .records import IN_FRACTIONS
+from .schema import Box
 
 
 FORMS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
-from .examples import Example
+from .schema import Example
 
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from datasets.utils import tqdm
 from PIL import Image
 from scipy.io import loadmat
 
-from ..image_conversion_sat import ImageError, open_image
+from ..models.image_conversion_sat import ImageError, open_image
 from ..sentences import listed
-from .examples import Benchmark, Box, DatasetError, Example, Split, png_bytes
 from .paths import benchmark_root, require
+from .schema import Benchmark, Box, DatasetError, Example, Split, png_bytes
 
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ from typing import Literal
 
 from datasets.utils import tqdm
 
-from ..image_conversion_sat import is_plain, open_image, to_upright_rgb
-from ..localization_sat import same_shape
+from ..models.image_conversion_sat import is_plain, open_image, to_upright_rgb
+from ..models.localization_sat import same_shape
 from ..sentences import counted, listed, some
 from .box_units import ROUNDING
-from .examples import Box, DatasetError, Example, Split, png_bytes
 from .orientation import Orientation, drawn_on_stored
 from .records import IN_FRACTIONS
+from .schema import Box, DatasetError, Example, Split, png_bytes
 
 
 logger = logging.getLogger(__name__)

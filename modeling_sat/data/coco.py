@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from .box_units import units_of
-from .examples import Box
 from .records import Annotation, reason, size_of, text
+from .schema import Box
 
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-from .examples import Benchmark, Box, Example, Split
 from .lists import (
     image_paths,
     read_rows,
@@ -15,6 +14,7 @@ from .lists import (
 )
 from .masks import MaskFiles
 from .paths import benchmark_root, first_existing, require, with_slashes
+from .schema import Benchmark, Box, Example, Split
 from .wsol_metadata import read_split, read_wsol_metadata
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import datasets
 from PIL import Image
 
-from .examples import Benchmark, Example, Split, UprightImage
 from .lists import image_paths, read_rows, require_known, require_same_keys, unique
 from .paths import benchmark_root, require
+from .schema import Benchmark, Example, Split, UprightImage
 from .wsol_metadata import read_wsol_metadata
 
 

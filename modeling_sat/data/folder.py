@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from ..sentences import listed, some
-from .examples import Benchmark, DatasetError, Example, Split
 from .folder_labels import Labels, label_images, names_of
 from .folder_layout import LAYOUTS, SplitImages, find_splits, folders_not_read
 from .folder_matching import FolderAnnotations, match_annotations
@@ -14,6 +13,7 @@ from .folder_tree import FolderTree
 from .masks import FolderMask
 from .objects import boxes_of_classes, letters_of
 from .paths import benchmark_root, contents, passed_over, shown
+from .schema import Benchmark, DatasetError, Example, Split
 from .split_names import split_of_path
 
 

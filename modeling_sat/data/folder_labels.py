@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..sentences import listed, some
-from .examples import DatasetError
 from .folder_layout import SplitImages
 from .objects import is_of, letters_of
 from .records import Annotation
+from .schema import DatasetError
 
 
 logger = logging.getLogger(__name__)

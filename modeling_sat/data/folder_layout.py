@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..sentences import some
-from .examples import DatasetError
 from .folder_tree import ANNOTATION_FOLDERS, IMAGE_FOLDERS, TOP, FolderTree
 from .paths import contents, passed_over, shown
+from .schema import DatasetError
 from .split_names import is_split_alone, split_of, splits_in, without_numbers
 
 

@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 from ..sentences import listed
 from .annotations import read_annotations
-from .examples import DatasetError
 from .folder_tree import ANNOTATION_FOLDERS, IMAGE_FOLDERS, FolderTree
 from .paths import with_slashes
 from .records import Annotation
+from .schema import DatasetError
 from .split_names import split_of, split_of_path
 
 

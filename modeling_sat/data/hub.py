@@ -13,11 +13,11 @@ from datasets import Dataset, IterableDataset
 
 from ..sentences import first_line, listed
 from .checks import OnBadImage
-from .examples import Benchmark, DatasetError
 from .hub_boxes import EDGES, BoxFormat, reach
 from .hub_columns import COLUMNS, Columns, find_columns, item_of, reach_feature
 from .hub_rows import Rows, convert_stream, convert_table, object_names
 from .paths import contents
+from .schema import Benchmark, DatasetError
 from .split_names import split_of
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..localization_sat import same_shape
+from ..models.localization_sat import same_shape
 from .checks import BOX_TOLERANCE
-from .examples import Box, DatasetError
+from .schema import Box, DatasetError
 
 
 BoxFormat = Literal["xyxy", "xywh"]

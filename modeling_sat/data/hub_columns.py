@@ -8,8 +8,8 @@ from typing import Any
 
 import datasets
 
-from .examples import BOXES_FEATURE, DatasetError
 from .hub_boxes import EDGES, BoxFormat
+from .schema import BOXES_FEATURE, DatasetError
 
 
 logger = logging.getLogger(__name__)

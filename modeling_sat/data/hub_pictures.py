@@ -13,8 +13,8 @@ from datasets import Dataset
 from datasets.utils import tqdm
 
 from .cache import MIN_ROWS, cached_table
-from .examples import DatasetError, UndecodableImageError, UprightImage
 from .orientation import Orientation
+from .schema import DatasetError, UndecodableImageError, UprightImage
 
 
 MASKS_LOOKED_AT = 10

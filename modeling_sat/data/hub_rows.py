@@ -12,10 +12,10 @@ from datasets import Dataset, IterableDataset
 
 from ..sentences import listed
 from .checks import OnBadImage, report_problems, scaled_box
-from .examples import Box, DatasetError, StoredRows, UprightImage, to_dataset
 from .hub_boxes import StoredBox, boxes_of, check_format, drawn_on, reach
 from .hub_columns import Columns, item_of, reach_feature
 from .hub_pictures import check_masks, look_at, looks_of, null_images
+from .schema import Box, DatasetError, StoredRows, UprightImage, to_dataset
 
 
 logger = logging.getLogger(__name__)

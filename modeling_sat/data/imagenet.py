@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ..sentences import listed
 from .checks import BOX_TOLERANCE, STORED_TAKEN, scaled_box
-from .examples import Benchmark, DatasetError, Example, Split
 from .imagenet_annotations import Annotation, Annotations, read_annotations, train_annotations
 from .lists import distinct_names, read_rows, unique
 from .orientation import Orientation, drawn_on_stored
 from .paths import IMAGE_SUFFIXES, benchmark_root, contents, first_existing
+from .schema import Benchmark, DatasetError, Example, Split
 from .wsol_metadata import read_split, read_wsol_metadata
 
 

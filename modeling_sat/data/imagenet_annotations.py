@@ -9,9 +9,9 @@ from pathlib import Path
 from datasets.utils import tqdm
 
 from ..sentences import listed
-from .examples import Box, DatasetError
 from .lists import positive_number, read_rows, relative_name, unique
 from .paths import first_existing, with_slashes
+from .schema import Box, DatasetError
 from .voc import read_voc_file
 from .wsol_metadata import read_boxes, read_labels, read_sizes
 

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from .box_units import FRACTIONS_TAKEN, within_a_pixel
-from .examples import Box
 from .records import IN_FRACTIONS, Annotation, optional_text, reason, size_of
+from .schema import Box
 
 
 logger = logging.getLogger(__name__)

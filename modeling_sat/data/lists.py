@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..sentences import listed
-from .examples import DatasetError
 from .paths import inside
+from .schema import DatasetError
 
 
 def read_rows(

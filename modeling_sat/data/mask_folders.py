@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from datasets.data_files import NON_WORDS_CHARS
 
-from ..image_conversion_sat import open_image
+from ..models.image_conversion_sat import open_image
 from .masks import MaskKind
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from ..image_conversion_sat import open_image
-from ..localization_sat import same_shape
-from .examples import png_bytes
+from ..models.image_conversion_sat import open_image
+from ..models.localization_sat import same_shape
+from .schema import png_bytes
 
 
 FOREGROUND, IGNORED = 1, 255

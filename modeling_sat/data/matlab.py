@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from .examples import DatasetError
 from .lists import relative_name
+from .schema import DatasetError
 
 
 def read_mat(file: Path, root: Path, *names: str) -> list[Any]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from .box_units import FORMS, Units, units_of
 from .encodings import read_text
-from .examples import Box
 from .orientation import Orientation
 from .paths import inside
 from .records import Annotation, optional_text, reason, size_of, text
+from .schema import Box
 
 
 BOX_KEYS = ("bbox", "bboxes", "box", "boxes")

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from ..sentences import listed
-from .examples import Box
 from .records import Annotation
+from .schema import Box
 
 
 logger = logging.getLogger(__name__)

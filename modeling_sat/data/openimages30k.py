@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .examples import Benchmark, DatasetError
 from .openimages30k_classes import CLASS_NAMES
 from .paths import benchmark_root, contents, first_existing
+from .schema import Benchmark, DatasetError
 from .wsol_metadata import SPLIT_FOLDERS, folders_of_labels, read_wsol_metadata
 
 

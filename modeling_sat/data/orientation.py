@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..image_conversion_sat import TURNS, decode_image, open_image, orientation_turn
-from ..localization_sat import same_shape
-from .examples import Box, Example, png_bytes
+from ..models.image_conversion_sat import TURNS, decode_image, open_image, orientation_turn
+from ..models.localization_sat import same_shape
 from .records import IN_FRACTIONS
+from .schema import Box, Example, png_bytes
 
 
 Size = tuple[int, int]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from posixpath import normpath
 
-from .examples import DatasetError
+from .schema import DatasetError
 
 
 logger = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from datasets.utils import tqdm
 from huggingface_hub import DatasetCard, DatasetCardData
 from PIL import Image
 
-from ..image_conversion_sat import decode_image, is_plain, open_image, to_upright_rgb
+from ..models.image_conversion_sat import decode_image, is_plain, open_image, to_upright_rgb
 from ..output.files import path_written_aside, read_json, write_json
 from ..output.ownership import LOCK_FILE, folder_of_one_run
 from .checks import OnBadImage, report_problems, scaled_box
-from .examples import DatasetError, Example, UprightImage, png_bytes, to_dataset
 from .loading import load_wsol_dataset
+from .schema import DatasetError, Example, UprightImage, png_bytes, to_dataset
 
 
 STATE_FILE = "preparation.json"

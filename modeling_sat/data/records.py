@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from .examples import Box
+from .schema import Box
 
 
 IN_FRACTIONS = (1, 1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import datasets
 
 from ..sentences import did_you_mean, listed
-from .examples import DatasetError
+from .schema import DatasetError
 
 
 def stratified_split(

@@ -7,7 +7,7 @@ import numpy as np
 from datasets.utils import tqdm
 from PIL import Image
 
-from .examples import Benchmark, Box, DatasetError, Example, Split, png_bytes
+from .schema import Benchmark, Box, DatasetError, Example, Split, png_bytes
 from .textures import TEXTURES
 
 

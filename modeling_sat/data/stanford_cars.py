@@ -4,10 +4,10 @@ from functools import partial
 from pathlib import Path
 
 from ..sentences import listed
-from .examples import Benchmark, DatasetError, Example, Split
 from .lists import image_paths, relative_name
 from .matlab import read_mat, rows_of
 from .paths import benchmark_root, first_existing, require, with_slashes
+from .schema import Benchmark, DatasetError, Example, Split
 from .wsol_metadata import read_wsol_metadata
 
 

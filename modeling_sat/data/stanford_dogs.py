@@ -6,10 +6,10 @@ from pathlib import Path
 from datasets.utils import tqdm
 
 from ..sentences import listed
-from .examples import Benchmark, DatasetError, Example, Split
 from .lists import image_paths, relative_name
 from .matlab import read_mat
 from .paths import benchmark_root, first_existing, require, with_slashes
+from .schema import Benchmark, DatasetError, Example, Split
 from .voc import read_voc_file
 from .wsol_metadata import read_wsol_metadata
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .examples import Benchmark, Box, Example, Split
 from .lists import distinct_names, read_rows, require_known, whole_number
 from .paths import benchmark_root, require
+from .schema import Benchmark, Box, Example, Split
 
 
 EDGES = ("x_min", "y_min", "x_max", "y_max")

@@ -12,7 +12,7 @@ import torch
 from datasets.distributed import split_dataset_by_node
 from PIL import Image
 
-from .examples import UprightImage
+from .schema import UprightImage
 
 
 class TrainingView:

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from .box_units import FRACTIONS_TAKEN, within_a_pixel
 from .encodings import read_xml_text
-from .examples import Box
 from .records import IN_FRACTIONS, Annotation, reason, size_of, text
+from .schema import Box
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ..sentences import listed
-from .examples import Benchmark, Box, DatasetError, Example, Split
 from .lists import (
     image_paths,
     not_empty,
@@ -24,6 +23,7 @@ from .lists import (
 )
 from .masks import MaskFiles
 from .paths import contents, inside, with_slashes
+from .schema import Benchmark, Box, DatasetError, Example, Split
 
 
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "test": "test"}

@@ -8,9 +8,9 @@ import yaml
 
 from .box_units import ROUNDING
 from .encodings import read_text
-from .examples import Box
 from .paths import IMAGE_SUFFIXES
 from .records import IN_FRACTIONS, Annotation, text
+from .schema import Box
 
 
 LABEL_FOLDERS = ("labels", "obj_train_data", "obj_valid_data", "obj_test_data")

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from ..conversion import CheckpointError
-from ..inference.checkpoint import load_checkpoint
+from ..checkpoints import CheckpointError
+from ..checkpoints.load import load_checkpoint
 from ..inference.drawing import draw_localization
-from ..inference.exports import Prediction, unique_class_names
-from ..localization_sat import not_finite
-from ..quality_sat import localize
+from ..labelling.formats import Prediction, unique_class_names
+from ..models.localization_sat import not_finite
+from ..models.multiscale_sat import localize
 from .pictures import Picture
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from ..inference.exports import Export, Prediction, export_coco
+from ..labelling.formats import Export, Prediction, export_coco
 
 
 EMPTY_RESULT = '<p class="empty">What the model finds appears here.</p>'

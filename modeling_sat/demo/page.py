@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.data_classes import FileData
 from PIL import ImageOps
 
-from ..conversion import CheckpointError
+from ..checkpoints import CheckpointError
 from .findings import LAYERS, DemoModel, SeenPicture, Settings, look_at
 from .html import EMPTY_RESULT, picture_html, result_html, status_html
 from .pictures import MAX_MEGABYTES, Picture, PictureError, read_picture

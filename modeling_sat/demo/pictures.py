@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..image_conversion_sat import PixelLimitError, open_image, to_upright_rgb
+from ..models.image_conversion_sat import PixelLimitError, open_image, to_upright_rgb
 
 
 MAX_MEGABYTES = 20

@@ -1,6 +1,6 @@
 """Evaluation of weakly supervised object localization: exact protocols, honest thresholds. Numpy in, numbers out."""
 
-from ..localization_sat import View
+from ..models.localization_sat import View
 from .boxes import box_iou
 from .constant_boxes import ConstantBoxes
 from .constant_maps import PixelCounts, constant_map_baselines

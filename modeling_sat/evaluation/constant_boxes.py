@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 
-from ..localization_sat import View
+from ..models.localization_sat import View
 from .boxes import box_iou
 from .protocols import get_protocol
 from .records import LocalizationRecord

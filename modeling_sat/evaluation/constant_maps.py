@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..localization_sat import View
+from ..models.localization_sat import View
 from .evaluator import PIXEL_THRESHOLDS
 from .pixels import check_mask, pixel_bin_edges, pixel_metrics
 

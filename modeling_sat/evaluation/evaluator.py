@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..localization_sat import View, same_shape
+from ..models.localization_sat import View, same_shape
 from .boxes import check_boxes
 from .pixels import check_mask, pixel_bin_edges
 from .protocols import check_map, get_protocol

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..localization_sat import View, normalize_map
+from ..models.localization_sat import View, normalize_map
 from .boxes import box_iou, contour_boxes, largest_component_boxes
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..localization_sat import View
+from ..models.localization_sat import View
 from .evaluator import LocalizationEvaluator
 from .records import LocalizationRecord
 

@@ -9,7 +9,8 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
-from ..configuration_sat import pair
+from ..checkpoints.evaluated_data import EvaluatedData
+from ..checkpoints.load import load_checkpoint
 from ..data import MissingSplitError
 from ..data.loading import print_what_was_found
 from ..evaluation import (
@@ -24,11 +25,10 @@ from ..evaluation import (
 )
 from ..evaluation.analysis import count_causes, error_causes, median_of_correct
 from ..evaluation.report import METRICS_FILE, PREDICTIONS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
+from ..models.configuration_sat import pair
 from ..output.files import path_written_aside, write_json
 from ..output.ownership import folder_of_one_run
 from ..processes import start_accelerator
-from .checkpoint import load_checkpoint
-from .evaluated_data import EvaluatedData
 from .localize import default_map, evaluate_localization, evaluation_view, has_boxes, has_masks, with_boxes
 from .sheets import draw_predictions, draw_worst
 from .threads import use_idle_cores

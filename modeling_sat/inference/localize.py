@@ -11,11 +11,11 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ..configuration_sat import pair
 from ..data.views import ten_crops
 from ..evaluation import LocalizationEvaluator, View
-from ..localization_sat import not_finite
-from ..quality_sat import SCALES, check_quality, localize
+from ..models.configuration_sat import pair
+from ..models.localization_sat import not_finite
+from ..models.multiscale_sat import SCALES, check_quality, localize
 
 
 MAPS = ("localization", "class")
@@ -74,7 +74,7 @@ def with_boxes(dataset: Dataset) -> Dataset:
 
 class EvaluationBatches:
     """Collates rows of a dataset into pixel values of a view, ten crops for the classifier if asked for, and the
-    ground truth that an evaluator takes. `quality` enlarges the view for `quality_sat.localize`."""
+    ground truth that an evaluator takes. `quality` enlarges the view for `multiscale_sat.localize`."""
 
     def __init__(self, processor, view: View, ten_crop_size: tuple[int, int] | None = None, quality: str = "fast"):
         self.processor = processor
@@ -132,7 +132,7 @@ def evaluate_localization(
             measured. Where the predicted class is right both are the same map, so Top-k Loc follows from it too.
             Default: "class" for methods whose maps are of a class.
         ten_crop: classify by the mean softmax over ten crops (`views.ten_crops`); maps stay those of the view.
-        quality: `"fast"`, or `"high"` for the mean over flips and resolutions, see `quality_sat`.
+        quality: `"fast"`, or `"high"` for the mean over flips and resolutions, see `multiscale_sat`.
 
     Returns:
         `evaluator`.

@@ -13,12 +13,12 @@ from PIL import Image
 from supervision import mask_to_rle
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from ..image_conversion_sat import ImageError, decode_image
-from ..localization_sat import not_finite
-from ..quality_sat import localize, view_settings
+from ..labelling.formats import Prediction, Skipped
+from ..labelling.image_files import PredictionError
+from ..models.image_conversion_sat import ImageError, decode_image
+from ..models.localization_sat import not_finite
+from ..models.multiscale_sat import localize, view_settings
 from .drawing import draw_localization
-from .exports import Prediction, Skipped
-from .image_files import PredictionError
 
 
 MAX_OVERLAY_SIDE = 1280
@@ -51,7 +51,7 @@ class Localizer:
     Attributes:
         class_names: in the order of the model's classes.
         threshold, multiple_objects: as `post_process_localization` takes them.
-        quality: how closely the model looks, see `quality_sat`.
+        quality: how closely the model looks, see `multiscale_sat`.
         masks: whether each object gets its mask.
     """
 

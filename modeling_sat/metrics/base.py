@@ -17,7 +17,7 @@ from modeling_sat.evaluation.boxes import check_boxes
 from modeling_sat.evaluation.pixels import check_mask
 from modeling_sat.evaluation.protocols import check_map
 from modeling_sat.evaluation.records import make_record
-from modeling_sat.image_arrays_sat import to_numpy
+from modeling_sat.models.image_arrays_sat import to_numpy
 
 
 CITATION = """\

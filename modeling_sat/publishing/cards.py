@@ -13,9 +13,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from ..configuration_sat import SATConfig, pair
 from ..evaluation.report import METRIC_NAMES, METRICS_FILE, PREDICTIONS_FILE
-from ..image_conversion_sat import ImageError, decode_image
+from ..models.configuration_sat import SATConfig, pair
+from ..models.image_conversion_sat import ImageError, decode_image
 from .errors import PublishingError
 from .facts import Run, check_same_model, heading, known_metrics, note, read_evaluation, table
 

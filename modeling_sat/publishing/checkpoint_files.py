@@ -7,8 +7,8 @@ from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from ..configuration_sat import SATConfig
 from ..data.paths import contents
+from ..models.configuration_sat import SATConfig
 from ..output.files import read_json
 from .errors import PublishingError
 

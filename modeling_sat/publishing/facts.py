@@ -13,10 +13,10 @@ from transformers import ViTConfig
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 
-from ..baselines import METHODS
-from ..configuration_sat import SATConfig
+from ..checkpoints.run_record import RUN_FILE
 from ..evaluation.report import CONSTANT_MAP_NAMES, CONSTANT_NAMES, METRIC_NAMES, METRICS_FILE
-from ..inference.run_record import RUN_FILE
+from ..methods import METHODS
+from ..models.configuration_sat import SATConfig
 from .checkpoint_files import read_if_there
 from .errors import PublishingError
 

@@ -6,7 +6,7 @@ from huggingface_hub import DatasetInfo, HfApi, ModelInfo
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from ..configuration_sat import SATConfig
+from ..models.configuration_sat import SATConfig
 from .errors import PublishingError, explain
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from .findings import Findings, Key, standard_error, summarize
 from .names import METRIC_TITLES
+from .results import Findings, Key, standard_error, summarize
 
 
 RULE = (

@@ -14,10 +14,10 @@ from datasets import IterableDataset
 from ..data import load_wsol_dataset
 from ..inference.localize import has_boxes, has_masks
 from ..training.arguments import ConfigurationError, resolve_fields
-from .findings import Findings, Key
 from .identity import Identifier, reader_options
 from .names import METRIC_TITLES
 from .recipes import Cell, Recipe, find_recipes, make_cell, parse_fields
+from .results import Findings, Key
 from .runner import Runner, commands, read_outcome
 from .setting import describe
 from .steps import as_many_steps, count_images

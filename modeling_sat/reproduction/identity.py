@@ -13,7 +13,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import HTTPError
 from huggingface_hub.file_download import repo_folder_name
 
-from ..conversion.pixel_statistics import pixel_statistics
+from ..checkpoints.pixel_statistics import pixel_statistics
 from ..data import READERS
 from ..data.options import dataset_options
 from ..training.arguments import ConfigurationError, resolve_fields

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..baselines import METHODS
+from ..methods import METHODS
 from ..output.files import read_json
 from ..training.arguments import ARGUMENTS, ConfigurationError, ModelArguments, read_config, unknown_field
 from .identity import Identifier, differences, identity_key
@@ -51,7 +51,7 @@ class Recipe:
         for row in rows:
             changed |= row.fields
         if changed.get("method", "sat") not in METHODS:
-            raise ConfigurationError(f"There is no method {changed['method']!r} in modeling_sat.baselines.METHODS.")
+            raise ConfigurationError(f"There is no method {changed['method']!r} in modeling_sat.methods.METHODS.")
         return {name: value for name, value in changed.items() if value != self.fields.get(name, _default(name))}
 
     def with_changes(self, changed: Mapping[str, Any]) -> dict[str, Any]:

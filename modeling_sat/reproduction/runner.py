@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from transformers.trainer import TRAINER_STATE_NAME
 
+from ..checkpoints.run_record import RUN_FILE
 from ..evaluation.report import METRICS_FILE
-from ..inference.run_record import RUN_FILE
-from .findings import Measure, Outcome
 from .recipes import Cell
+from .results import Measure, Outcome
 
 
 class Stopped(KeyboardInterrupt):

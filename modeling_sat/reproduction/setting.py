@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from .findings import Findings, Key, Outcome
+from .results import Findings, Key, Outcome
 
 
 CLASS_METRICS = frozenset(("top1_cls", "top5_cls", "top1_loc", "top5_loc"))

@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..evaluation import BOX_METRICS, PIXEL_METRICS
-from . import figures
+from . import plots
 from .claims import Above, AboveConstants, AboveOthers, ChangesLittle, Claim, Measured, Reaches
-from .findings import Findings, Key, Measure, iou_by_size, threshold_interval
+from .results import Findings, Key, Measure, iou_by_size, threshold_interval
 
 
 BOX_NEEDS = frozenset((*BOX_METRICS, "box_acc_mean", "median_iou_of_correct", "threshold_interval"))
@@ -105,7 +105,7 @@ STUDIES: dict[str, Study] = {
             AboveOthers("SAT", "gt_known_loc"),
         ),
         by_model=True,
-        figure=figures.bars("gt_known_loc"),
+        figure=plots.bars("gt_known_loc"),
     ),
     "table2": Study(
         title="Ablation of the losses",
@@ -122,7 +122,7 @@ STUDIES: dict[str, Study] = {
             Above(Key("(d) + F"), Key("(c) + L_norm"), note="the paper: 0.35"),
             Above(Key("(d) + F"), Key("(a) L_cls"), note="the paper: 3.84"),
         ),
-        figure=figures.bars("gt_known_loc"),
+        figure=plots.bars("gt_known_loc"),
     ),
     "table3": Study(
         title="Localization quality at three overlaps",
@@ -130,7 +130,7 @@ STUDIES: dict[str, Study] = {
         metrics=("box_acc_30", "box_acc_50", "box_acc_70", "box_acc_mean"),
         claims=(AboveOthers("SAT", "box_acc_70"), AboveOthers("SAT", "box_acc_mean")),
         by_model=True,
-        figure=figures.bars("box_acc_30", "box_acc_50", "box_acc_70"),
+        figure=plots.bars("box_acc_30", "box_acc_50", "box_acc_70"),
     ),
     "table4": Study(
         title="Segmentation quality of the localization map",
@@ -143,7 +143,7 @@ STUDIES: dict[str, Study] = {
             AboveOthers("SAT", "pxap"),
         ),
         by_model=True,
-        figure=figures.bars("piou", "pxap"),
+        figure=plots.bars("piou", "pxap"),
     ),
     "table6": Study(
         title="Generalizability over backbones",
@@ -155,7 +155,7 @@ STUDIES: dict[str, Study] = {
             AboveOthers("SAT", "gt_known_loc"),
         ),
         by_model=True,
-        figure=figures.bars("top1_cls", "gt_known_loc"),
+        figure=plots.bars("top1_cls", "gt_known_loc"),
     ),
     "table8": Study(
         title="Frozen parts and few images per class",
@@ -182,7 +182,7 @@ STUDIES: dict[str, Study] = {
                 "the paper: 93.5 % on CUB-200, 97.0 % on ImageNet",
             ),
         ),
-        figure=figures.lines("gt_known_loc", "training images per class"),
+        figure=plots.lines("gt_known_loc", "training images per class"),
     ),
     "fig4": Study(
         title="Sensitivity to λ and to the batch size",
@@ -198,7 +198,7 @@ STUDIES: dict[str, Study] = {
             ChangesLittle(("batch 64", "batch 128", "batch 256"), "batches of 64 and more", limit=0.5),
             ChangesLittle(("batch 8", "batch 16", "batch 32", "batch 64"), "batches of up to 64"),
         ),
-        figure=figures.sweeps("gt_known_loc"),
+        figure=plots.sweeps("gt_known_loc"),
     ),
     "fig5": Study(
         title="How well correct boxes fit",
@@ -206,7 +206,7 @@ STUDIES: dict[str, Study] = {
         metrics=("median_iou_of_correct", "gt_known_loc"),
         claims=(AboveOthers("SAT", "median_iou_of_correct"),),
         by_model=True,
-        figure=figures.overlap_distribution,
+        figure=plots.overlap_distribution,
     ),
     "fig6": Study(
         title="Overlap with masks by object size",
@@ -219,7 +219,7 @@ STUDIES: dict[str, Study] = {
         ),
         by_model=True,
         measure=iou_by_size,
-        figure=figures.overlap_by_size,
+        figure=plots.overlap_by_size,
     ),
     "fig7": Study(
         title="Sensitivity to the threshold",
@@ -232,7 +232,7 @@ STUDIES: dict[str, Study] = {
         ),
         by_model=True,
         measure=threshold_interval,
-        figure=figures.accuracy_by_threshold,
+        figure=plots.accuracy_by_threshold,
     ),
     "fig8": Study(
         title="Few-shot learning",
@@ -245,7 +245,7 @@ STUDIES: dict[str, Study] = {
                 Key("SAT", "1"), Key("SAT", "full"), "the paper: 92.7 % on CUB-200, 97.0 % on ImageNet (Table 8 (a))"
             ),
         ),
-        figure=figures.boxes("gt_known_loc"),
+        figure=plots.boxes("gt_known_loc"),
     ),
 }  # fmt: skip
 """Name on the command line → study."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from .claims import RULE
-from .findings import Findings, Key, Summary, summarize
 from .names import CONSTANT_TITLES, DATASET_TITLES, METRIC_TITLES
 from .published import PUBLISHED, Numbers
+from .results import Findings, Key, Summary, summarize
 from .setting import CLASS_METRICS, PAPERS_CLASSES, PAPERS_THRESHOLD
 from .studies import Study
 

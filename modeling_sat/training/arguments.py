@@ -12,8 +12,8 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from ..baselines import METHODS
-from ..conversion.pixel_statistics import StatisticsChoice
+from ..checkpoints.pixel_statistics import StatisticsChoice
+from ..methods import METHODS
 from ..sentences import did_you_mean
 from .freezing import FREEZING
 from .trackers import usable_trackers
@@ -28,7 +28,7 @@ class ModelArguments:
     """Where the model starts. Fields left at None keep the value of the checkpoint, or of `SATConfig`."""
 
     method: Literal[tuple(METHODS)] = field(
-        default="sat", metadata={"help": "A name of `modeling_sat.baselines.METHODS`."}
+        default="sat", metadata={"help": "A name of `modeling_sat.methods.METHODS`."}
     )
     model: str | None = field(
         default=None, metadata={"help": "A SAT, ViT or DeiT checkpoint (folder or Hub id); none: random weights."}

@@ -16,7 +16,7 @@ from torch import nn
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from ..inference.run_record import (
+from ..checkpoints.run_record import (
     HELD_OUT,
     NUMBERED_BY,
     OWN_SPLIT,

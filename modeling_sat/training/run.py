@@ -13,16 +13,16 @@ from torch.utils.data import default_collate
 from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ..configuration_sat import pair
+from ..checkpoints.run_record import RunRecord, RunRecordError
 from ..data import MissingSplitError, load_wsol_dataset
 from ..data.loading import print_what_was_found
 from ..data.options import dataset_options
 from ..data.views import TrainingView
 from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
-from ..image_processing_sat import SATImageProcessor
 from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
-from ..inference.run_record import RunRecord, RunRecordError
 from ..inference.threads import use_idle_cores
+from ..models.configuration_sat import pair
+from ..models.image_processing_sat import SATImageProcessor
 from ..output.ownership import folder_of_one_run
 from ..processes import check_processes
 from ..publishing import PublishingError, save_card

@@ -8,10 +8,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from ..baselines import METHODS
-from ..conversion import CheckpointError, check_code, check_finite
-from ..conversion.pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics
-from ..image_processing_sat import SATImageProcessor
+from ..checkpoints import CheckpointError, check_code, check_finite
+from ..checkpoints.pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics
+from ..methods import METHODS
+from ..models.image_processing_sat import SATImageProcessor
 from ..sentences import first_line
 from .arguments import ConfigurationError, ModelArguments
 
@@ -43,7 +43,7 @@ def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreT
 
 
 def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:
-    method = METHODS[model_arguments.method]
+    method = METHODS[model_arguments.method].model_class
     labels = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
     fields = model_arguments.config_fields()
     foreign = sorted(set(fields) - {field.name for field in dataclasses.fields(method.config_class)})

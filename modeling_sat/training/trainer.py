@@ -14,13 +14,13 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from ..configuration_sat import SATConfig, pair
+from ..checkpoints.run_record import RUN_FILE
 from ..data.views import PixelScaling, TrainingImages, TrainingStream
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
-from ..inference.run_record import RUN_FILE
 from ..inference.sheets import draw_predictions
-from ..modeling_sat import share_of_batch, sum_over_processes
+from ..models.configuration_sat import SATConfig, pair
+from ..models.modeling_sat import share_of_batch, sum_over_processes
 from ..output.files import to_disk
 from ..publishing import prepare_repository, publish_checkpoint
 from .arguments import ConfigurationError, SATTrainingArguments

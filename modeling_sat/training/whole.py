@@ -11,7 +11,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCALER_NAME, SCHEDULER_NAME, TR
 from transformers.trainer_pt_utils import safe_globals
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from ..inference.run_record import RUN_FILE
+from ..checkpoints.run_record import RUN_FILE
 from ..output.files import read_json, to_disk, write_json
 from ..sentences import first_line
 

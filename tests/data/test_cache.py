@@ -7,8 +7,8 @@ import pytest
 
 from modeling_sat.data import DatasetError, load_wsol_dataset, loading
 from modeling_sat.data.cache import cached_table, state_of
-from modeling_sat.data.examples import Example, to_dataset
 from modeling_sat.data.masks import MaskFiles
+from modeling_sat.data.schema import Example, to_dataset
 
 
 @pytest.fixture

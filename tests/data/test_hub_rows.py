@@ -16,13 +16,13 @@ from torch.utils.data import DataLoader
 
 from modeling_sat import SATImageProcessor
 from modeling_sat.data import DatasetError, load_wsol_dataset
-from modeling_sat.data.examples import UprightImage
 from modeling_sat.data.hub import read_hub
 from modeling_sat.data.preparation import PreparationSettings, prepare_dataset
+from modeling_sat.data.schema import UprightImage
 from modeling_sat.data.views import TrainingView
 from modeling_sat.evaluation import View
-from modeling_sat.image_conversion_sat import decode_image
 from modeling_sat.inference.localize import EvaluationBatches
+from modeling_sat.models.image_conversion_sat import decode_image
 
 
 @pytest.fixture(autouse=True)

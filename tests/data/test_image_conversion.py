@@ -20,8 +20,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from modeling_sat.data.paths import IMAGE_SUFFIXES
-from modeling_sat.image_arrays_sat import ImageError
-from modeling_sat.image_conversion_sat import (
+from modeling_sat.models.image_arrays_sat import ImageError
+from modeling_sat.models.image_conversion_sat import (
     FORMATS,
     PixelLimitError,
     decode_image,
@@ -254,7 +254,7 @@ class TestPixelLimit:
             image = Image.fromarray((values // 256).astype(np.uint8)).convert(mode)
             image.putalpha(Image.linear_gradient("L").resize(image.size))
         whole = to_upright_rgb(image)
-        monkeypatch.setattr("modeling_sat.image_conversion_sat.STRIP", 50)
+        monkeypatch.setattr("modeling_sat.models.image_conversion_sat.STRIP", 50)
         assert to_upright_rgb(image).tobytes() == whole.tobytes()
 
 

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from modeling_sat.data.examples import DatasetError
 from modeling_sat.data.lists import (
     distinct_names,
     image_paths,
@@ -13,6 +12,7 @@ from modeling_sat.data.lists import (
     unique,
     whole_number,
 )
+from modeling_sat.data.schema import DatasetError
 
 
 COLUMNS = {"number": int, "name": str}

@@ -1,7 +1,7 @@
 import pytest
 
 from modeling_sat.data import DatasetError, load_wsol_dataset, loading
-from modeling_sat.data.examples import Benchmark, Example, Split, to_dataset
+from modeling_sat.data.schema import Benchmark, Example, Split, to_dataset
 
 
 @pytest.mark.parametrize(

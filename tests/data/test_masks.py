@@ -6,7 +6,7 @@ from benchmark_mixin import rectangle
 from PIL import Image
 
 from modeling_sat.data.masks import MaskFiles
-from modeling_sat.localization_sat import same_shape
+from modeling_sat.models.localization_sat import same_shape
 
 
 LEFT, RIGHT, MIDDLE = rectangle(0, 0, 8, 10), rectangle(12, 0, 20, 10), rectangle(6, 0, 14, 10)

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from modeling_sat.data import DatasetError, load_wsol_dataset, stratified_split
-from modeling_sat.data.examples import Example, png_bytes, to_dataset
 from modeling_sat.data.sampling import few_per_class, with_classes
+from modeling_sat.data.schema import Example, png_bytes, to_dataset
 
 
 IDS = [f"image{number}" for number in range(40)]

@@ -19,7 +19,7 @@ from model_mixin import tiny_model
 from PIL import Image
 
 from modeling_sat import SATForWeaklySupervisedLocalization, SATImageProcessor
-from modeling_sat.image_conversion_sat import read_image
+from modeling_sat.models.image_conversion_sat import read_image
 
 
 pytest.importorskip("gradio", reason="the demo needs Gradio")

@@ -17,7 +17,7 @@ from model_mixin import tiny_model
 from PIL import Image
 
 from modeling_sat import SATImageProcessor
-from modeling_sat.conversion import CheckpointError
+from modeling_sat.checkpoints import CheckpointError
 from modeling_sat.demo.findings import LAYERS, MAX_SIDE, DemoModel, Settings, look_at
 from modeling_sat.demo.pictures import MAX_MEGABYTES, Picture, PictureError, read_picture
 

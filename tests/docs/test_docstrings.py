@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = {
-    "modeling_sat.configuration_sat": ["SATConfig"],
-    "modeling_sat.modeling_sat": ["SATModel", "SATForWeaklySupervisedLocalization"],
-    "modeling_sat.image_processing_sat": ["SATLocalizationMixin.post_process_localization"],
-    "modeling_sat.localization_sat": ["View"],
+    "modeling_sat.models.configuration_sat": ["SATConfig"],
+    "modeling_sat.models.modeling_sat": ["SATModel", "SATForWeaklySupervisedLocalization"],
+    "modeling_sat.models.image_processing_sat": ["SATLocalizationMixin.post_process_localization"],
+    "modeling_sat.models.localization_sat": ["View"],
     "modeling_sat.data.loading": ["load_wsol_dataset"],
     "modeling_sat.inference.drawing": ["draw_localization"],
     **{

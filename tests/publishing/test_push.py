@@ -21,7 +21,7 @@ def test_one_commit_holds_the_checkpoint_and_nothing_else(hub, shared_checkpoint
     assert hub.messages(NAME) == ["initial commit", "Publish a SAT checkpoint"]
     files = hub.files(NAME)
     code = {path.name for path in shared_checkpoint.glob("*_sat.py")}
-    assert "quality_sat.py" in code
+    assert "multiscale_sat.py" in code
     expected = {"config.json", "preprocessor_config.json", "model.safetensors", "README.md", "maps.jpg", *code}
     assert set(files) - {".gitattributes"} == expected
     for name in ("config.json", "preprocessor_config.json", "model.safetensors", *code):
@@ -237,5 +237,5 @@ class TestNetwork:
 def test_save_pretrained_pushes_the_code_too(hub, tmp_path):
     tiny_model().save_pretrained(tmp_path / "model", push_to_hub=True, repo_id=NAME, private=True)
     files = hub.files(NAME)
-    assert {"config.json", "model.safetensors", "pipeline_sat.py", "quality_sat.py"} <= set(files)
+    assert {"config.json", "model.safetensors", "pipeline_sat.py", "multiscale_sat.py"} <= set(files)
     assert hub.repositories["model", NAME].private

@@ -18,8 +18,8 @@ SHORT = [*TINY, "--per_device_train_batch_size", 8, "--max_steps", 2, "--save_st
 PUBLISHED = {
     ".gitattributes", "README.md", "class_names_sat.py", "config.json", "configuration_sat.py", "image_arrays_sat.py",
     "image_conversion_sat.py",
-    "image_processing_sat.py", "loading_sat.py", "localization_sat.py", "maps.jpg", "model.safetensors", "modeling_sat.py", "pipeline_sat.py",
-    "preprocessor_config.json", "quality_sat.py",
+    "image_processing_sat.py", "loading_wsol.py", "localization_sat.py", "maps.jpg", "model.safetensors", "modeling_sat.py", "pipeline_sat.py",
+    "preprocessor_config.json", "multiscale_sat.py",
 }  # fmt: skip
 
 

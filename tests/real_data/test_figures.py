@@ -11,7 +11,7 @@ import pytest
 from hub_cache import keep_in_cache
 from transformers import ViTConfig, ViTForImageClassification
 
-from modeling_sat.conversion import convert_checkpoint
+from modeling_sat.checkpoints import convert_checkpoint
 
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from modeling_sat.reproduction.claims import Above, AboveConstants, AboveOthers, ChangesLittle, Reaches
-from modeling_sat.reproduction.findings import Findings, Key, Outcome, iou_by_size, summarize, threshold_interval
+from modeling_sat.reproduction.results import Findings, Key, Outcome, iou_by_size, summarize, threshold_interval
 from modeling_sat.reproduction.studies import STUDIES, Row
 from modeling_sat.reproduction.tables import as_json, as_markdown, published_for
 
@@ -154,7 +154,7 @@ class Curves:
 def test_the_interval_of_thresholds_by_hand(monkeypatch):
     import numpy as np
 
-    import modeling_sat.reproduction.findings as module
+    import modeling_sat.reproduction.results as module
 
     accuracy = np.array([0.70, 0.69, 0.50, 0.69, 0.70, 0.71, 0.60])
     monkeypatch.setattr(module, "accuracy_by_threshold", lambda evaluator: accuracy)
@@ -178,7 +178,7 @@ def test_the_interval_of_thresholds_by_hand(monkeypatch):
 def test_every_threshold_counts_a_step(monkeypatch, thresholds, accuracy, expected):
     import numpy as np
 
-    import modeling_sat.reproduction.findings as module
+    import modeling_sat.reproduction.results as module
 
     monkeypatch.setattr(module, "accuracy_by_threshold", lambda evaluator: np.array(accuracy))
     monkeypatch.setattr(Outcome, "records", lambda outcome: Curves(np.array(thresholds)))
@@ -188,7 +188,7 @@ def test_every_threshold_counts_a_step(monkeypatch, thresholds, accuracy, expect
 def test_overlap_of_small_and_large_objects_by_hand(monkeypatch):
     import numpy as np
 
-    import modeling_sat.reproduction.findings as module
+    import modeling_sat.reproduction.results as module
 
     sizes, overlaps = np.array([0.5, 0.1, 0.9, 0.2, 0.8, 0.4]), np.array([0.6, 0.1, 0.9, 0.3, 0.7, 0.4])
     monkeypatch.setattr(module, "sizes_and_overlaps", lambda evaluator, threshold: (sizes, overlaps, "mask"))

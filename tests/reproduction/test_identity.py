@@ -11,7 +11,6 @@ from huggingface_hub.errors import HTTPError
 
 from modeling_sat.reproduction import identity
 from modeling_sat.reproduction.command import make_cells
-from modeling_sat.reproduction.findings import Key
 from modeling_sat.reproduction.identity import (
     CHOOSES_THE_PASS,
     DECIDES_NOTHING,
@@ -21,6 +20,7 @@ from modeling_sat.reproduction.identity import (
     identity_key,
 )
 from modeling_sat.reproduction.recipes import Recipe, make_cell
+from modeling_sat.reproduction.results import Key
 from modeling_sat.reproduction.studies import STUDIES, Row
 from modeling_sat.training.arguments import ConfigurationError, resolve_fields
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from modeling_sat.reproduction.findings import Findings, Key, Outcome
 from modeling_sat.reproduction.recipes import Cell
+from modeling_sat.reproduction.results import Findings, Key, Outcome
 from modeling_sat.reproduction.runner import read_outcome
 from modeling_sat.reproduction.setting import describe
 from modeling_sat.reproduction.studies import STUDIES

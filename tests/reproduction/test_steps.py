@@ -9,8 +9,8 @@ from PIL import Image
 
 from modeling_sat.data import DatasetError
 from modeling_sat.reproduction.command import make_cells
-from modeling_sat.reproduction.findings import Key
 from modeling_sat.reproduction.recipes import Recipe, find_recipes
+from modeling_sat.reproduction.results import Key
 from modeling_sat.reproduction.steps import as_many_steps, count_images
 from modeling_sat.reproduction.studies import STUDIES
 from modeling_sat.training.arguments import ConfigurationError

@@ -9,10 +9,10 @@ import pytest
 
 from modeling_sat.reproduction.claims import AboveOthers
 from modeling_sat.reproduction.command import choose_rows, make_cells, unique
-from modeling_sat.reproduction.findings import Key
 from modeling_sat.reproduction.names import METRIC_TITLES
 from modeling_sat.reproduction.published import PUBLISHED
 from modeling_sat.reproduction.recipes import Recipe, find_recipes, make_cell, parse_fields, read_recipe, slug
+from modeling_sat.reproduction.results import Key
 from modeling_sat.reproduction.studies import STUDIES, Row
 from modeling_sat.training.arguments import ARGUMENTS, ConfigurationError
 from modeling_sat.training.freezing import FREEZING

@@ -5,7 +5,7 @@ import torch
 from model_mixin import TINY
 from transformers import ViTConfig, ViTForImageClassification
 
-from modeling_sat.class_names_sat import imagenet_synsets
+from modeling_sat.models.class_names_sat import imagenet_synsets
 from modeling_sat.training.arguments import ModelArguments
 from modeling_sat.training.start import build_model
 

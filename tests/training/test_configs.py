@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modeling_sat.baselines import METHODS
 from modeling_sat.data import READERS
+from modeling_sat.methods import METHODS
 from modeling_sat.training import ConfigurationError, parse_arguments
 from modeling_sat.training.arguments import read_config
 

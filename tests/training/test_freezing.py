@@ -7,7 +7,7 @@ from launching import TINY, refused, trained
 from safetensors.torch import load_file
 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization
-from modeling_sat.baselines import METHODS
+from modeling_sat.methods import METHODS
 from modeling_sat.training.freezing import FREEZING, freeze, frozen_rate
 
 
@@ -35,7 +35,7 @@ def test_the_rates_are_those_of_table_8(classes):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_moves_what_is_not_frozen_and_nothing_else(method, recipe):
     torch.manual_seed(0)
-    model = METHODS[method](METHODS[method].config_class(**SMALL)).train()
+    model = METHODS[method].model_class(METHODS[method].config_class(**SMALL)).train()
     freeze(model, recipe)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     learning = [weight for weight in model.parameters() if weight.requires_grad]

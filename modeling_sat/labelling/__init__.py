@@ -1,0 +1,1 @@
+"""Folders of images to files of labels."""
