@@ -6,13 +6,14 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from .models.modeling_cam import CAMForWeaklySupervisedLocalization
 from .models.modeling_sat import SATForWeaklySupervisedLocalization
+from .models.modeling_ts_cam import TSCAMForWeaklySupervisedLocalization
 
 
 @dataclass(frozen=True)
 class Method:
     """
     Args:
-        model_class: with the outputs of `SATForWeaklySupervisedLocalizationOutput`, and `from_pretrained` on any ViT.
+        model_class: with the outputs of `WSOLOutput`, and `from_pretrained` on any ViT.
         title: as tables print it.
     """
 
@@ -27,6 +28,7 @@ class Method:
 METHODS = {
     "sat": Method(SATForWeaklySupervisedLocalization, "SAT"),
     "cam": Method(CAMForWeaklySupervisedLocalization, "CAM"),
+    "ts_cam": Method(TSCAMForWeaklySupervisedLocalization, "TS-CAM"),
 }
 """Name -> method. Training, evaluation, reproduction, publishing and the tests read this table."""
 

@@ -8,8 +8,7 @@ from torch import nn
 from transformers import ImageProcessingMixin, PreTrainedConfig
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 
-from ..methods import own_types
-from ..models.configuration_sat import AUTO_MAP
+from ..methods import METHODS, own_types
 from ..models.image_processing_sat import SATImageProcessor
 
 
@@ -27,7 +26,9 @@ def check_code(name: str | Path, trust_remote_code: bool = False) -> None:
     Raises:
         CheckpointError: with the class and its file.
     """
-    ours = {*AUTO_MAP.values(), *_classes(SATImageProcessor().to_dict())}
+    classes = [named for method in METHODS.values() for named in (method.config_class, method.model_class)]
+    ours = {f"{named.__module__.rpartition('.')[2]}.{named.__name__}" for named in classes}
+    ours |= set(_classes(SATImageProcessor().to_dict()))
     config, processor = (
         _read(PreTrainedConfig.get_config_dict, name),
         _read(ImageProcessingMixin.get_image_processor_dict, name),

@@ -25,7 +25,7 @@ from ..evaluation import (
 )
 from ..evaluation.analysis import count_causes, error_causes, median_of_correct
 from ..evaluation.report import METRICS_FILE, PREDICTIONS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
-from ..models.configuration_sat import pair
+from ..models.configuration_wsol import pair
 from ..output.files import path_written_aside, write_json
 from ..output.ownership import folder_of_one_run
 from ..processes import start_accelerator

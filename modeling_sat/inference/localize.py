@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..data.views import ten_crops
 from ..evaluation import LocalizationEvaluator, View
-from ..models.configuration_sat import pair
+from ..models.configuration_wsol import pair
 from ..models.localization_sat import not_finite
 from ..models.multiscale_sat import SCALES, check_quality, localize
 

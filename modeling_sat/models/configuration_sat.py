@@ -1,25 +1,9 @@
 """SAT configuration: a ViT with one more token, one attention rule and three losses."""
 
-from collections.abc import Iterable
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import ViTConfig
 
+from .configuration_wsol import WSOLConfig
 
-AUTO_MAP = {
-    "AutoConfig": "configuration_sat.SATConfig",
-    "AutoModel": "modeling_sat.SATForWeaklySupervisedLocalization",
-    "AutoModelForImageClassification": "modeling_sat.SATForWeaklySupervisedLocalization",
-    "AutoModelForObjectDetection": "modeling_sat.SATForWeaklySupervisedLocalization",
-}
-CUSTOM_PIPELINES = {
-    "weakly-supervised-object-localization": {
-        "impl": "pipeline_sat.WeaklySupervisedLocalizationPipeline",
-        "pt": ["AutoModel"],
-        "type": "image",
-    }
-}
 
 _CHOICES = {
     "classifier": ("patch_tokens", "class_token"),
@@ -29,7 +13,7 @@ _CHOICES = {
 
 
 @strict
-class SATConfig(ViTConfig):
+class SATConfig(WSOLConfig):
     r"""
     Configuration of the Spatial-Aware Token model. Every field of [`~transformers.ViTConfig`] keeps its meaning; the
     defaults are DeiT-B with the settings of the authors' ImageNet code, save `area_reduction`.
@@ -53,8 +37,8 @@ class SATConfig(ViTConfig):
         spatial_query_scaling (`str`, defaults to `"head_mean"`):
             `"head_mean"`: the mean over heads of q·k/√d, as in the authors' code (`Model/SAT.py:170-171`);
             `"hidden_size"`: QKᵀ/√D, as Eq. 4 is printed.
-        drop_path_rate (`float`, defaults to 0.1):
-            Stochastic depth of the last layer, rising linearly from 0 in the first; in [0, 1).
+        backbone_config, image_size, drop_path_rate:
+            As in every method's configuration, [`WSOLConfig`].
 
     Raises:
         `StrictDataclassError` (of huggingface_hub): for a value of the wrong type or out of its range, with the
@@ -73,13 +57,6 @@ class SATConfig(ViTConfig):
     """
 
     model_type = "sat"
-    keys_to_ignore_at_inference = [
-        "classification_loss", "area_loss", "normalization_loss", "localization_map", "layer_localization_maps",
-        "class_maps", "hidden_states", "attentions",
-    ]  # fmt: skip
-    """Outputs beside the logits, which a `compute_metrics` for classifiers does not expect."""
-
-    layer_norm_eps: float = 1e-6
     num_spatial_layers: int = 3
     area_target: float = 0.35
     area_loss_weight: float | int = 1.0
@@ -89,37 +66,6 @@ class SATConfig(ViTConfig):
     area_reduction: str = "global"
     classifier: str = "patch_tokens"
     spatial_query_scaling: str = "head_mean"
-    drop_path_rate: float | int = 0.1
-
-    def __post_init__(self, **kwargs):
-        if __package__ == "modeling_sat.models":
-            # Installed, the registry of pipelines knows the task; a config that names one itself asks for trust.
-            kwargs.pop("custom_pipelines", None)
-        super().__post_init__(**kwargs)
-
-    def validate_patch_grid(self):
-        for field in ("image_size", "patch_size"):
-            sides = pair(getattr(self, field))
-            if len(sides) != 2 or min(sides) < 1:
-                raise ValueError(
-                    f"{field} is {getattr(self, field)}; give one number of pixels or (height, width), 1 or more."
-                )
-        for axis, image, patch in zip(("height", "width"), pair(self.image_size), pair(self.patch_size)):
-            if image % patch:
-                below = max(image // patch, 1) * patch
-                raise ValueError(
-                    f"image_size has {axis} {image}, which patch_size {patch} does not divide into whole patches; "
-                    f"the nearest {axis}s that it does are {below} and {below + patch}."
-                )
-
-    def validate_dimensions(self):
-        for field in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "num_labels"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} is {getattr(self, field)}; choose a whole number, 1 or more.")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}."
-            )
 
     def validate_spatial_layers(self):
         if not 1 <= self.num_spatial_layers <= self.num_hidden_layers:
@@ -146,25 +92,12 @@ class SATConfig(ViTConfig):
         if not self.smoothing_sigma > 0:
             raise ValueError(f"smoothing_sigma is {self.smoothing_sigma}; choose a standard deviation above 0.")
 
-    def validate_drop_path(self):
-        if not 0 <= self.drop_path_rate < 1:
-            raise ValueError(f"drop_path_rate is {self.drop_path_rate}; choose a probability in [0, 1).")
-
     def validate_choices(self):
         for field, choices in _CHOICES.items():
             if getattr(self, field) not in choices:
                 raise ValueError(
                     f"{field} is {getattr(self, field)!r}; choose one of {', '.join(map(repr, choices))}."
                 )
-
-    def to_dict(self) -> dict[str, Any]:
-        # Every save ships the code, so the folder itself is where the classes are found.
-        return {**super().to_dict(), "auto_map": dict(AUTO_MAP), "custom_pipelines": dict(CUSTOM_PIPELINES)}
-
-
-def pair(size: int | Iterable[int]) -> tuple[int, int]:
-    """(height, width) of a size given as one number or as two."""
-    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 __all__ = ["SATConfig"]

@@ -1,14 +1,15 @@
-"""Starting from weights that are there: of another ViT of transformers, or of a model that knew other classes."""
+"""Starting from weights that are there: of any ViT of transformers, or of a model that knew other classes."""
 
+import dataclasses
 import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 
+from .backbone_wsol import FAMILIES
 from .class_names_sat import class_names, has_no_names, match_classes
 
 
@@ -20,25 +21,27 @@ _READING = (
 )  # fmt: skip
 """What `from_pretrained` is told of files; all else is about the model that comes of them."""
 _HEAD = re.compile(r"^((patch_)?classifier|head)\.")
+_AS_FIELDS = ("vit", "deit")
+"""Families that become a ViT of the configuration's own fields; others become its `backbone_config`."""
 
 
 class StartsFromViT(PreTrainedModel):
-    """`from_pretrained` that also takes ViT and DeiT, and keeps of a classifier the classes that are wanted."""
+    """`from_pretrained` that also takes a backbone of any family, and keeps of a classifier the classes that are wanted."""
 
     starts_from: tuple[str, ...] = ()
-    """Model types, besides its own, whose names of weights are its own."""
+    """Types of other methods, besides its own, whose names of weights are its own."""
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, config=None, **kwargs):
-        """Also takes a ViT or DeiT image-classification checkpoint of transformers: what is added to it is then new.
+        """Also takes a checkpoint of `FAMILIES` of transformers, classifier or not: what is added to it is then new.
 
-        With `classifier="class_token"` the checkpoint's classifier is kept; a DeiT's distillation token is not. Where
+        With `classifier="class_token"` a ViT's classifier is kept; a DeiT's distillation token is not. Where
         `id2label` or `config` name other classes than the checkpoint, or in another order, each class takes the weights
         of the class of its name (`match_classes`), and a warning says which are new.
 
         Args:
             kwargs: as transformers' `from_pretrained`. What is about files, such as `variant`, is about those of the
-                ViT; what is about the model, such as `dtype` or `device_map`, is about the new one.
+                checkpoint; what is about the model, such as `dtype` or `device_map`, is about the new one.
 
         Raises:
             ValueError: the checkpoint is of another architecture, quantized, or a GGUF file.
@@ -57,51 +60,51 @@ class StartsFromViT(PreTrainedModel):
                 raise
             there = {}  # weights alone, of a model that `config` describes
         kind = there.get("model_type", own)
-        if kind not in ("vit", "deit", own, *cls.starts_from):
+        others = (*cls.starts_from, *FAMILIES)
+        if kind not in (own, *others):
             raise ValueError(
                 f"{start} is a checkpoint of {kind!r}; {cls.__name__} loads its own checkpoints and those of "
-                f"{', '.join(map(repr, (*cls.starts_from, 'vit')))} and 'deit' (image classification)."
+                f"{', '.join(map(repr, others[:-1]))} and {others[-1]!r}."
             )
-        is_vit = kind in ("vit", "deit")
-        if is_vit:
+        is_backbone = kind in FAMILIES
+        if is_backbone:
             _check_readable(start, there, kwargs)
         if isinstance(config, str) or hasattr(config, "__fspath__"):
             config = cls.config_class.from_pretrained(config)
-        elif is_vit and config is not None and not isinstance(config, cls.config_class):
+        elif is_backbone and config is not None and not isinstance(config, cls.config_class):
             raise ValueError(f"config is a {type(config).__name__}; {cls.__name__} needs {cls.config_class.__name__}.")
         names = class_names(there.get("id2label"))
-        if not is_vit and not _names_other_classes(names, config, kwargs):
+        if kind == own and not _names_other_classes(names, config, kwargs):
             return super().from_pretrained(start, *model_args, config=config, **kwargs)
 
-        if is_vit:
+        if is_backbone:
             code = {name: value for name, value in reading.items() if name in _CODE}
             source_config = AutoConfig.from_pretrained(start, **where, **code)
-            source, loading = AutoModelForImageClassification.from_pretrained(
+            auto_class = AutoModelForImageClassification if kind in _AS_FIELDS else AutoModel
+            source, loading = auto_class.from_pretrained(
                 start, config=source_config, output_loading_info=True, **reading
             )
-            weights = _vit_weights(source)
+            rename = _vit_name if kind in _AS_FIELDS else "vit.{}".format
         else:
             source, loading = super().from_pretrained(start, output_loading_info=True, **reading)
-            source_config, weights = source.config, source.state_dict()
-        absent = (
-            {name.replace("deit.", "vit.", 1) for name in loading["missing_keys"]}
-            if is_vit
-            else loading["missing_keys"]
-        )
-        weights = {name: weight for name, weight in weights.items() if name not in absent}
+            source_config, rename = source.config, str
+        absent = loading["missing_keys"]
+        weights = {rename(name): weight for name, weight in source.state_dict().items() if name not in absent}
+        if kind in _AS_FIELDS:
+            _drop_distillation_token(weights)
         names = class_names(source_config.id2label)
 
         kwargs = {name: value for name, value in kwargs.items() if name not in reading}
         if config is None:
             config, kwargs = _configure(cls.config_class, source_config, kwargs)
-        keeps_head = not is_vit or getattr(config, "classifier", None) == "class_token"
+        keeps_head = not is_backbone or getattr(config, "classifier", None) == "class_token"
         if keeps_head and any(_HEAD.match(name) for name in weights):
             weights = _head_for(class_names(config.id2label), names, weights, config.initializer_range, str(start))
         asked = kwargs.pop("output_loading_info", False)
         model, info = super().from_pretrained(
             None, *model_args, config=config, state_dict=weights, output_loading_info=True, **kwargs
         )
-        info["unexpected_keys"] = info["unexpected_keys"] | (set() if is_vit else loading["unexpected_keys"])
+        info["unexpected_keys"] = info["unexpected_keys"] | (set() if is_backbone else loading["unexpected_keys"])
         return (model, info) if asked else model
 
 
@@ -113,7 +116,9 @@ def _check_readable(start: str, there: Mapping[str, Any], kwargs: Mapping[str, A
             "checkpoint that it was made of, and pass quantization_config for the new model."
         )
     if kwargs.get("gguf_file"):
-        raise ValueError(f"{start}: a ViT is not read from a GGUF file (gguf_file). Give its safetensors checkpoint.")
+        raise ValueError(
+            f"{start}: a backbone is not read from a GGUF file (gguf_file). Give its safetensors checkpoint."
+        )
 
 
 def _names_other_classes(names: list[str], config: PreTrainedConfig | None, kwargs: Mapping[str, Any]) -> bool:
@@ -132,9 +137,12 @@ def _names_other_classes(names: list[str], config: PreTrainedConfig | None, kwar
 def _configure(
     config_class: type[PreTrainedConfig], source: PreTrainedConfig, kwargs: dict[str, Any]
 ) -> tuple[PreTrainedConfig, dict[str, Any]]:
-    """The configuration that a ViT's becomes with the fields among `kwargs`, and the rest of them."""
+    """The configuration that another's becomes with the fields among `kwargs`, and the rest of them."""
     # Before the config checks itself: 3 spatial layers are too many for a ViT of 2 layers.
-    fields = {name: kwargs.pop(name) for name in config_class.__annotations__ if name in kwargs}
+    known = {field.name for field in dataclasses.fields(config_class)} - {
+        field.name for field in dataclasses.fields(PreTrainedConfig)
+    }
+    fields = {name: kwargs.pop(name) for name in known if name in kwargs}
     # Not fields: what a model is loaded in, "auto" included, is for the model to say.
     dtypes = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
     if kwargs.get("label2id") and not kwargs.get("id2label"):
@@ -142,24 +150,30 @@ def _configure(
     count, named = kwargs.get("num_labels"), kwargs.get("id2label")
     if count is not None and named and count != len(named):
         raise ValueError(f"num_labels is {count}, but id2label names {len(named)} classes; leave num_labels out.")
-    source = source.to_dict()
-    if count is not None and not named and count != len(source["id2label"]):
-        source = {name: value for name, value in source.items() if name not in ("id2label", "label2id")}
-    settings = {**source, "model_type": config_class.model_type, "architectures": None, **fields}
+    settings = source.to_dict()
+    if source.model_type in FAMILIES and source.model_type not in _AS_FIELDS:
+        names = {name: settings[name] for name in ("id2label", "label2id")}
+        settings = {**names, "backbone_config": source}
+    elif source.model_type not in FAMILIES:  # what another method has for itself is left
+        of_all = {field.name for field in dataclasses.fields(PreTrainedConfig)}
+        settings = {name: value for name, value in settings.items() if name in known | of_all}
+    if count is not None and not named and count != len(settings["id2label"]):
+        settings = {name: value for name, value in settings.items() if name not in ("id2label", "label2id")}
+    settings |= {"model_type": config_class.model_type, "architectures": None, **fields}
     config, kwargs = config_class.from_dict(settings, return_unused_kwargs=True, **kwargs)
     return config, kwargs | dtypes
 
 
-def _vit_weights(vit: nn.Module) -> dict[str, torch.Tensor]:
-    """A ViT's or DeiT's weights by our names; what we have no place for stays, to be reported as such."""
-    weights = {
-        name.replace("deit.", "vit.", 1).replace("cls_classifier.", "classifier."): weight
-        for name, weight in vit.state_dict().items()
-    }
+def _vit_name(name: str) -> str:
+    """Our name of a ViT's or DeiT's weight; what we have no place for stays, to be reported as such."""
+    return name.replace("deit.", "vit.", 1).replace("cls_classifier.", "classifier.")
+
+
+def _drop_distillation_token(weights: dict[str, torch.Tensor]) -> None:
+    """Leaves out the position of a distillation token, which stays to be reported as unexpected."""
     if "vit.embeddings.distillation_token" in weights:
         positions = weights["vit.embeddings.position_embeddings"]
         weights["vit.embeddings.position_embeddings"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
-    return weights
 
 
 def _head_for(

@@ -11,8 +11,8 @@ from transformers.utils import cached_file
 
 from ..checkpoints.load import ONNX_FILE
 from ..checkpoints.trust import CheckpointError
-from ..models.configuration_sat import pair
-from ..models.modeling_sat import SATForWeaklySupervisedLocalizationOutput
+from ..models.configuration_wsol import pair
+from ..models.modeling_wsol import WSOLOutput
 from ..sentences import first_line
 from .program import OUTPUT_NAMES
 
@@ -82,7 +82,7 @@ class ONNXModel(nn.Module):
         pixel_values: torch.Tensor,
         output_class_maps: bool = False,
         interpolate_pos_encoding: bool | None = True,
-    ) -> SATForWeaklySupervisedLocalizationOutput:
+    ) -> WSOLOutput:
         """
         Args:
             pixel_values: (batch, channels, height, width), normalized; any size in whole patches.
@@ -100,7 +100,7 @@ class ONNXModel(nn.Module):
         self.check_size(*pixel_values.shape[2:])
         found = self.session.run(list(OUTPUT_NAMES), {"pixel_values": pixel_values.float().cpu().numpy()})
         logits, localization_map = (torch.from_numpy(output).to(pixel_values.device) for output in found)
-        return SATForWeaklySupervisedLocalizationOutput(logits=logits, localization_map=localization_map)
+        return WSOLOutput(logits=logits, localization_map=localization_map)
 
     def check_size(self, height: int, width: int) -> None:
         patches = pair(self.config.patch_size)

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import BaseImageProcessor
 
-from ..models.configuration_sat import pair
-from ..models.modeling_sat import SATForWeaklySupervisedLocalizationOutput
+from ..models.configuration_wsol import pair
+from ..models.modeling_wsol import WSOLOutput
 from .program import OUTPUT_NAMES
 
 
@@ -70,7 +70,7 @@ def measure_parity(
             pictures = torch.randn(batch_size, model.config.num_channels, *grid, generator=generator)
             pixel_values = nn.functional.interpolate(pictures, size, mode="bilinear")
             expected = model(pixel_values, interpolate_pos_encoding=True)
-            found = SATForWeaklySupervisedLocalizationOutput(**exported(pixel_values))
+            found = WSOLOutput(**exported(pixel_values))
             for name in OUTPUT_NAMES:
                 largest[name] = torch.maximum(largest[name], (found[name] - expected[name]).abs().max())
             equal += sum(map(torch.equal, *(_boxes(processor, outputs, size) for outputs in (found, expected))))

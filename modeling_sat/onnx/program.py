@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from ..models.configuration_sat import pair
+from ..models.configuration_wsol import pair
 
 
 OUTPUT_NAMES = ("logits", "localization_map")

@@ -14,7 +14,8 @@ from jinja2 import Environment
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..evaluation.report import METRIC_NAMES, METRICS_FILE, PREDICTIONS_FILE
-from ..models.configuration_sat import SATConfig, pair
+from ..models.configuration_sat import SATConfig
+from ..models.configuration_wsol import pair
 from ..models.image_conversion_sat import ImageError, decode_image
 from .errors import PublishingError
 from .facts import Run, check_same_model, heading, known_metrics, note, read_evaluation, table

@@ -21,7 +21,7 @@ from ..data.views import TrainingView
 from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
 from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.threads import use_idle_cores
-from ..models.configuration_sat import pair
+from ..models.configuration_wsol import pair
 from ..models.image_processing_sat import SATImageProcessor
 from ..output.ownership import folder_of_one_run
 from ..processes import check_processes

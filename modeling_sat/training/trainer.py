@@ -19,8 +19,9 @@ from ..data.views import PixelScaling, TrainingImages, TrainingStream
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from ..inference.sheets import draw_predictions
-from ..models.configuration_sat import SATConfig, pair
-from ..models.modeling_sat import share_of_batch, sum_over_processes
+from ..models.configuration_sat import SATConfig
+from ..models.configuration_wsol import pair
+from ..models.losses_wsol import share_of_batch, sum_over_processes
 from ..output.files import to_disk
 from ..publishing import prepare_repository, publish_checkpoint
 from .arguments import ConfigurationError, SATTrainingArguments

@@ -5,7 +5,6 @@ from transformers import TrainerCallback, ViTConfig, ViTForImageClassification, 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.data import load_wsol_dataset
 from modeling_sat.data.views import TrainingView
-from modeling_sat.models.modeling_sat import SATLayer
 from modeling_sat.training import SATTrainer, SATTrainingArguments, TrainingDiverged, parse_arguments
 from modeling_sat.training.run import collate
 from modeling_sat.training.start import build_model, build_processor
