@@ -44,8 +44,9 @@ class WSOLConfig(ViTConfig):
 
     def __post_init__(self, **kwargs):
         if __name__.startswith("modeling_sat."):
-            # Installed, the registry of pipelines knows the task; a config that names one itself asks for trust.
+            # Installed, the Auto classes and pipelines know the method; a config that names code itself asks for trust.
             kwargs.pop("custom_pipelines", None)
+            kwargs.pop("auto_map", None)
         if isinstance(self.backbone_config, dict):
             self.backbone_config = AutoConfig.for_model(**self.backbone_config)
         if self.backbone_config is not None:
@@ -76,6 +77,14 @@ class WSOLConfig(ViTConfig):
         if self.backbone_config is not None:
             return self.backbone_config
         return ViTConfig(**{name: getattr(self, name) for name in _VIT_FIELDS})
+
+    def save_pretrained(self, *args, **kwargs):
+        """As transformers'. What names the code beside it is of the file alone: in memory it is known already."""
+        try:
+            super().save_pretrained(*args, **kwargs)
+        finally:
+            for name in ("auto_map", "custom_pipelines"):
+                self.__dict__.pop(name, None)
 
     def validate_patch_grid(self):
         for field in ("image_size", "patch_size"):

@@ -110,12 +110,11 @@ class SATPreTrainedModel(WSOLPreTrainedModel):
             read_attention(block.attention, SpatialQueryAttention(-1 if position is None else position, scale))
 
     @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
-        super()._init_weights(module)
-        if module is self:
-            embeddings = self.vit.embeddings
-            for token in (embeddings.spatial_token, embeddings.spatial_position_embedding):
-                init.trunc_normal_(token, std=self.config.initializer_range)
+    def initialize_weights(self):
+        super().initialize_weights()  # the backbone initialises its own, and knows nothing of the spatial token
+        embeddings = self.vit.embeddings
+        for token in (embeddings.spatial_token, embeddings.spatial_position_embedding):
+            init.trunc_normal_(token, std=self.config.initializer_range)  # unless it has been loaded
 
     def encode_and_locate(self, pixel_values: torch.Tensor, **kwargs) -> tuple[Tokens, torch.Tensor]:
         """The tokens, and the maps of the spatial layers (batch, num_spatial_layers, h, w)."""

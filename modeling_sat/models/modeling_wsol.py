@@ -19,6 +19,7 @@ from transformers.utils import ModelOutput
 from .attention_wsol import Readings
 from .backbone_wsol import Tokens, blocks_of, build_backbone, check_size, family_of
 from .configuration_wsol import WSOLConfig, pair
+from .image_processing_sat import SATImageProcessor
 from .loading_wsol import StartsFromViT
 from .losses_wsol import share_of_batch
 from .pipeline_sat import WeaklySupervisedLocalizationPipeline
@@ -129,6 +130,8 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
     _supports_attention_backend = True
     _can_compile_fullgraph = True
     _auto_class = "AutoModel"
+    image_processor_class = SATImageProcessor
+    """What prepares its images; its code is saved with the model's."""
     maps_are_of_a_class = False
     """Whether `class_maps` of a class say where that class is, rather than `localization_map` where any object is."""
 
@@ -202,11 +205,7 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
         self.config.auto_map = dict.fromkeys(_AUTO_CLASSES, f"{module}.{type(self).__name__}")
         implementation = f"{pipeline.__module__.rpartition('.')[2]}.{pipeline.__name__}"
         self.config.custom_pipelines = {TASK: {"impl": implementation, "pt": ["AutoModel"], "type": "image"}}
-        try:
-            super().save_pretrained(save_directory, *args, **kwargs)
-        finally:
-            # A model in memory has its code already: a pipeline of it need not ask for trust.
-            del self.config.custom_pipelines, self.config.auto_map
+        super().save_pretrained(save_directory, *args, **kwargs)
         if push_to_hub:  # only now is there everything to push
             self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), token=kwargs.get("token"), **hub)
 

@@ -7,7 +7,7 @@ from huggingface_hub.errors import StrictDataclassError
 from model_mixin import tiny_config
 from transformers import AutoConfig, ViTConfig
 
-from modeling_sat import SATConfig
+from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization
 
 
 def test_defaults_are_those_of_the_authors_code():
@@ -84,7 +84,7 @@ def test_save_and_load(fields, tmp_path):
 
 
 def test_saved_file_tells_auto_classes_and_pipelines_where_the_code_is(tmp_path):
-    tiny_config().save_pretrained(tmp_path)
+    SATForWeaklySupervisedLocalization(tiny_config()).save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())
     assert saved["model_type"] == "sat"
     assert saved["auto_map"] == {

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from model_mixin import LABELS, ModelMixin, assert_same, images, tiny_config, tiny_model
-from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
+from transformers import (
+    AttentionInterface,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
 from transformers.models.vit.modeling_vit import ViTAttention
 
 import modeling_sat
@@ -511,9 +517,10 @@ class TestAgainstViT:
         model = tiny_model(classifier="class_token")
         model.load_state_dict(vit.state_dict(), strict=False)
         # Bring the attention back to a ViT's: M = 1, and nobody listens to the spatial token (the last column).
-        for layer in model.vit.layers:
-            layer.attention.query_foreground = lambda query, key: torch.ones(key.shape[:2])
-            layer.attention.attention_function = lambda kwargs: attention_without_last_column
+        for block in model.blocks[-2:]:
+            block.attention.reader = lambda query, key, value, scaling: (torch.ones(3, 18), value)
+        AttentionInterface.register("without_last_column", attention_without_last_column)
+        model.set_attn_implementation("without_last_column")
         with torch.no_grad():
             outputs, expected = model(images(), output_hidden_states=True), vit(images(), output_hidden_states=True)
         for hidden, expected_hidden in zip(outputs.hidden_states, expected.hidden_states, strict=True):
