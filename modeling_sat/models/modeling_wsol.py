@@ -110,7 +110,8 @@ def normalized_map_of(class_maps: torch.Tensor, classes: torch.Tensor) -> torch.
     Returns:
         (batch, h, w) float32 in [0, 1].
     """
-    maps = class_maps.take_along_dim(classes[:, None, None, None], dim=1).squeeze(1).float()
+    chosen = classes[:, None, None, None].expand(-1, 1, *class_maps.shape[2:])
+    maps = class_maps.gather(1, chosen).squeeze(1).float()
     lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     return (maps - lowest) / (highest - lowest).clamp(min=1e-5)
 

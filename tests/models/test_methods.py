@@ -1,0 +1,23 @@
+"""Every method on every family of backbones. A new line in METHODS or FAMILIES is tested by being there."""
+
+import pytest
+from model_mixin import BACKBONES, ModelMixin
+
+from modeling_sat.methods import METHODS
+from modeling_sat.models.backbone_wsol import FAMILIES
+
+
+def test_every_family_has_a_small_backbone():
+    assert set(BACKBONES) == set(FAMILIES)
+
+
+for _method in METHODS:
+    for _backbone in BACKBONES:
+        if (_method, _backbone) != ("sat", "vit"):  # in test_modeling_sat.py, with its variants
+            _name = f"Test_{_method}_on_{_backbone}"
+            globals()[_name] = type(_name, (ModelMixin,), {"method": _method, "backbone": _backbone})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_says_what_it_is(method):
+    assert METHODS[method].title and METHODS[method].config_class.model_type
