@@ -226,7 +226,7 @@ class ModelMixin:
         assert not any(report.values())
         kept, expected = loaded.config.to_diff_dict(), model.config.to_diff_dict()
         for settings in (kept, expected):
-            settings.get("backbone_config", {}).pop("dtype", None)  # known of what was loaded
+            (settings.get("backbone_config") or {}).pop("dtype", None)  # known of what was loaded
         assert kept == expected
         assert not loaded.training
         with torch.no_grad():
