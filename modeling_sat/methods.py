@@ -15,10 +15,12 @@ class Method:
     Args:
         model_class: with the outputs of `WSOLOutput`, and `from_pretrained` on any ViT.
         title: as tables print it.
+        paper: how it learns from labels, in a phrase that ends with where it was published.
     """
 
     model_class: type[PreTrainedModel]
     title: str
+    paper: str
 
     @property
     def config_class(self) -> type[PreTrainedConfig]:
@@ -26,16 +28,18 @@ class Method:
 
 
 METHODS = {
-    "sat": Method(SATForWeaklySupervisedLocalization, "SAT"),
-    "cam": Method(CAMForWeaklySupervisedLocalization, "CAM"),
-    "ts_cam": Method(TSCAMForWeaklySupervisedLocalization, "TS-CAM"),
+    "sat": Method(SATForWeaklySupervisedLocalization, "SAT", "a Spatial-Aware Token (SAT, ICCV 2023)"),
+    "cam": Method(CAMForWeaklySupervisedLocalization, "CAM", "class activation maps (CAM, CVPR 2016)"),
+    "ts_cam": Method(
+        TSCAMForWeaklySupervisedLocalization, "TS-CAM", "token semantic coupled attention maps (TS-CAM, ICCV 2021)"
+    ),
 }
 """Name -> method. Training, evaluation, reproduction, publishing and the tests read this table."""
 
 
-def own_types() -> set[str]:
-    """The model types of this package."""
-    return {method.config_class.model_type for method in METHODS.values()}
+def own_types() -> dict[str, str]:
+    """Model type -> name of the method, of this package's."""
+    return {method.config_class.model_type: name for name, method in METHODS.items()}
 
 
 __all__ = ["METHODS", "Method", "own_types"]

@@ -14,7 +14,7 @@ from jinja2 import Environment
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..evaluation.report import METRIC_NAMES, METRICS_FILE, PREDICTIONS_FILE
-from ..models.configuration_sat import SATConfig
+from ..methods import METHODS, own_types
 from ..models.configuration_wsol import pair
 from ..models.image_conversion_sat import ImageError, decode_image
 from .errors import PublishingError
@@ -78,12 +78,12 @@ def model_card(
         _warn_if_older(Path(where) / METRICS_FILE, run.folder / SAFE_WEIGHTS_NAME)
     hub = run.session.get("hub", {})
     base_model, dataset = settings.base_model or hub.get("base_model"), hub.get("dataset")
-    is_sat = run.config.get("model_type", SATConfig.model_type) == SATConfig.model_type
+    method = own_types().get(run.config.get("model_type"), "sat")
     metadata = ModelCardData(
         library_name="transformers",
         license=settings.license,
         pipeline_tag="object-detection",
-        tags=[TASK, "image-classification", "sat" if is_sat else "baseline"],
+        tags=[TASK, "image-classification", method.replace("_", "-")],
         base_model=base_model,
         datasets=[dataset] if dataset else None,
         model_name=name,
@@ -95,8 +95,7 @@ def model_card(
         name=name,
         repo_id=repo_id,
         revision=f', revision="{revision}"' if revision else "",
-        is_sat=is_sat,
-        method=run.settings.get("method"),
+        paper=METHODS[method].paper,
         model=_describe_model(run.config),
         classes=_list_classes(run.class_names),
         num_classes=len(run.class_names),

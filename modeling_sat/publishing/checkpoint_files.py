@@ -8,7 +8,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..data.paths import contents
-from ..models.configuration_sat import SATConfig
+from ..methods import own_types
 from ..output.files import read_json
 from .errors import PublishingError
 
@@ -25,23 +25,25 @@ WEIGHTS_PATTERNS = (
 
 
 def checkpoint_files(folder: str | Path) -> list[Path]:
-    """The files of a SAT checkpoint that a user of it needs: config, image processor, weights, and the code they name.
+    """The files of a checkpoint that a user of it needs: config, image processor, weights, and the code they name.
 
     Raises:
-        PublishingError: the folder is no whole SAT checkpoint; says what is missing.
+        PublishingError: the folder is not a whole checkpoint; says what is missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise PublishingError(f"{folder} is no folder; give one that scripts/train.py or convert_checkpoint.py wrote.")
+        raise PublishingError(
+            f"{folder} is not a folder; give one that scripts/train.py or convert_checkpoint.py wrote."
+        )
     config = read_if_there(folder / CONFIG_NAME)
     if config is None:
         steps = sorted(folder.glob("checkpoint-*"))
         hint = f" Its {steps[-1].name} may be what you mean." if steps else ""
-        raise PublishingError(f"{folder} is no checkpoint: it holds {contents(folder)}.{hint}")
-    if config.get("model_type") != SATConfig.model_type:
+        raise PublishingError(f"{folder} is not a checkpoint: it holds {contents(folder)}.{hint}")
+    if config.get("model_type") not in own_types():
         raise PublishingError(
-            f"{folder} holds a model of type {config.get('model_type')!r}; {SATConfig.model_type!r} was expected. Other "
-            "models have no code in their folder by which the Hub's users could load them."
+            f"{folder} holds a model of type {config.get('model_type')!r}; {', '.join(map(repr, own_types()))} were expected, "
+            "whose code is in their folder for the Hub's users."
         )
     processor = read_if_there(folder / IMAGE_PROCESSOR_NAME)
     if processor is None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HTTPError
+from transformers.utils import CONFIG_NAME
 
 from .cards import CardSettings, card_files
-from .checkpoint_files import WEIGHTS_PATTERNS, checkpoint_files
+from .checkpoint_files import WEIGHTS_PATTERNS, checkpoint_files, read_if_there
 from .errors import PublishingError, explain, may_pass
 from .repository import prepare_repository
 
@@ -44,13 +45,16 @@ def publish_checkpoint(
         the address of the checkpoint on the Hub.
 
     Raises:
-        PublishingError: the folder is no SAT checkpoint, the Hub refuses, or the network fails for good. The repository
+        PublishingError: the folder is not a checkpoint, the Hub refuses, or the network fails for good. The repository
             then holds what it held before.
     """
     folder = Path(folder)
     files = {file.name: file for file in checkpoint_files(folder)}
     card_files(folder, repo_id, revision, card)  # what is wrong with the card shows before a repository is made
-    repo_id = prepare_repository(repo_id, private=private, revision=revision, token=token, replace=replace)
+    model_type = (read_if_there(folder / CONFIG_NAME) or {}).get("model_type")
+    repo_id = prepare_repository(
+        repo_id, private=private, revision=revision, token=token, replace=replace, model_type=model_type
+    )
     content: dict[str, Path | bytes] = {**files, **card_files(folder, repo_id, revision, card)}
     api = HfApi(token=token)
     for attempt in range(1, ATTEMPTS + 1):

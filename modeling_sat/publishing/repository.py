@@ -6,7 +6,7 @@ from huggingface_hub import DatasetInfo, HfApi, ModelInfo
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from ..models.configuration_sat import SATConfig
+from ..methods import own_types
 from .errors import PublishingError, explain
 
 
@@ -21,12 +21,14 @@ def prepare_repository(
     revision: str | None = None,
     token: str | None = None,
     replace: bool = False,
+    model_type: str | None = None,
 ) -> str:
     """Makes sure that something can be published as `repo_id`, and makes repository and branch if they are new.
 
     Args:
         repo_id: `name`, which is then the token's owner's, or `owner/name`.
-        repo_type: a model may not be written over one that is no SAT, nor share its name with a dataset or Space.
+        repo_type: a model may not be written over one of another type, nor share its name with a dataset or Space.
+        model_type: of the model that is to be published; None: any of this package's.
         private: whether a new repository is private; None: as the owner's settings say.
         revision: a branch, made from main if there is none of that name.
         token: instead of the one that `hf auth login` or HF_TOKEN gives.
@@ -64,7 +66,7 @@ def prepare_repository(
                     "in its settings, or choose another name."
                 )
             if repo_type == "model" and not replace:
-                _check_same_kind(_repo_info(api, repo_id, repo_type, revision) or existing)
+                _check_same_kind(_repo_info(api, repo_id, repo_type, revision) or existing, model_type)
         if revision is not None:
             api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
     except PublishingError:
@@ -92,12 +94,12 @@ def _check_other_kinds(api: HfApi, repo_id: str) -> None:
             )
 
 
-def _check_same_kind(existing: ModelInfo) -> None:
+def _check_same_kind(existing: ModelInfo, model_type: str | None) -> None:
     """A newer version of a checkpoint replaces it; another model is not written over unasked."""
     files = {sibling.rfilename for sibling in existing.siblings or []} - set(_OF_ANY_REPOSITORY)
-    model_type = (existing.config or {}).get("model_type")
-    if files and model_type != SATConfig.model_type:
-        what = f"a model of type {model_type!r}" if model_type else f"something else ({', '.join(sorted(files)[:3])})"
+    there = (existing.config or {}).get("model_type")
+    if files and there not in ([model_type] if model_type else own_types()):
+        what = f"a model of type {there!r}" if there else f"something else ({', '.join(sorted(files)[:3])})"
         raise PublishingError(
             f"{existing.id} holds {what}. Choose another name, or say --replace to publish this checkpoint over it."
         )

@@ -19,7 +19,6 @@ from ..data.views import PixelScaling, TrainingImages, TrainingStream
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from ..inference.sheets import draw_predictions
-from ..models.configuration_sat import SATConfig
 from ..models.configuration_wsol import pair
 from ..models.losses_wsol import share_of_batch, sum_over_processes
 from ..output.files import to_disk
@@ -212,16 +211,12 @@ class SATTrainer(Trainer):
         args = self.args
         if not self.is_world_process_zero():
             return
-        if self.model.config.model_type != SATConfig.model_type:
-            raise ConfigurationError(
-                f"A {type(self.model).__name__} has no code of its own in its folder by which users of the Hub could "
-                "load it; leave push_to_hub out."
-            )
         self.hub_model_id = prepare_repository(
             args.hub_model_id or Path(args.output_dir).absolute().name,
             private=args.hub_private_repo if private is None else private,
             revision=args.hub_revision,
             token=token or args.hub_token,
+            model_type=self.model.config.model_type,
         )
         self.push_in_progress = None
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_mixin import tiny_model
+from model_mixin import images, model_of, tiny_model
 from PIL import Image
 
 from modeling_sat import SATImageProcessor
+from modeling_sat.methods import METHODS
 
 
 AUTO_CLASSES = ("AutoModel", "AutoModelForImageClassification", "AutoModelForObjectDetection")
@@ -102,3 +103,34 @@ def test_saving_again_writes_the_whole_folder(seen, folder):
 
 def test_its_own_class_loads_without_asking_for_trust_again(seen):
     assert seen["by its own class"] == "SATForWeaklySupervisedLocalization"
+
+
+OTHERS = [(method, backbone) for method in METHODS for backbone in ("vit", "dinov2_with_registers", "dinov3_vit")][1:]
+
+
+class TestOtherMethodsAndBackbones:
+    """One process for all: whoever has several checkpoints loads them in one."""
+
+    @pytest.fixture(scope="class")
+    def seen(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("others")
+        for method, backbone in OTHERS:
+            model_of(method, backbone).save_pretrained(folder / f"{method}-{backbone}")
+            SATImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder / f"{method}-{backbone}")
+        torch.save(images(2), folder / "images.pt")
+        script = Path(__file__).parents[1] / "remote_methods.py"
+        command = [sys.executable, "-I", str(script), *(path.name for path in folder.iterdir() if path.is_dir())]
+        environment = {**os.environ, "HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+        run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        assert run.returncode == 0, run.stderr[-4000:]
+        return json.loads(run.stdout.splitlines()[-1])
+
+    @pytest.mark.parametrize(("method", "backbone"), OTHERS)
+    def test_gives_the_same(self, seen, method, backbone):
+        found = seen[f"{method}-{backbone}"]
+        assert found["class"] == METHODS[method].model_class.__name__ and not found["package"]
+        with torch.no_grad():
+            expected = model_of(method, backbone)(images(2))
+        np.testing.assert_allclose(found["map"], expected.localization_map, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found["logits"], expected.logits, rtol=1e-4, atol=1e-5)
+        assert {"label", "score", "box"} <= set(found["pipeline"][0])

@@ -20,7 +20,7 @@ def test_one_commit_holds_the_checkpoint_and_nothing_else(hub, shared_checkpoint
     assert address == f"{hub.endpoint}/{NAME}"
     assert hub.messages(NAME) == ["initial commit", "Publish a SAT checkpoint"]
     files = hub.files(NAME)
-    code = {path.name for path in shared_checkpoint.glob("*_sat.py")}
+    code = {path.name for kind in ("sat", "wsol") for path in shared_checkpoint.glob(f"*_{kind}.py")}
     assert "multiscale_sat.py" in code
     expected = {"config.json", "preprocessor_config.json", "model.safetensors", "README.md", "maps.jpg", *code}
     assert set(files) - {".gitattributes"} == expected
@@ -147,7 +147,7 @@ class TestFolders:
         assert hub.requests == []
 
     def test_no_folder(self, tmp_path):
-        assert "is no folder" in refused(tmp_path / "nowhere", NAME)
+        assert "is not a folder" in refused(tmp_path / "nowhere", NAME)
 
     def test_no_checkpoint(self, tmp_path):
         (tmp_path / "checkpoint-20").mkdir()
@@ -155,8 +155,8 @@ class TestFolders:
         assert "it holds checkpoint-20/. Its checkpoint-20 may be what you mean." in said
 
     def test_another_model(self, checkpoint):
-        (checkpoint / "config.json").write_text('{"model_type": "wsol_cam"}')
-        assert "'wsol_cam'; 'sat' was expected" in refused(checkpoint, NAME)
+        (checkpoint / "config.json").write_text('{"model_type": "resnet"}')
+        assert "holds a model of type 'resnet'; 'sat', 'wsol_cam'" in refused(checkpoint, NAME)
 
     @pytest.mark.parametrize(
         ("name", "said"),

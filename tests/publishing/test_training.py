@@ -19,7 +19,8 @@ PUBLISHED = {
     ".gitattributes", "README.md", "class_names_sat.py", "config.json", "configuration_sat.py", "image_arrays_sat.py",
     "image_conversion_sat.py",
     "image_processing_sat.py", "loading_wsol.py", "localization_sat.py", "maps.jpg", "model.safetensors", "modeling_sat.py", "pipeline_sat.py",
-    "preprocessor_config.json", "multiscale_sat.py",
+    "preprocessor_config.json", "multiscale_sat.py", "attention_wsol.py", "backbone_wsol.py", "configuration_wsol.py",
+    "losses_wsol.py", "modeling_wsol.py",
 }  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def test_the_hub_is_gone_at_the_end(server, tmp_path, capsys, monkeypatch):
     assert set(server.files(NAME)) == PUBLISHED
 
     monkeypatch.setattr(sys, "argv", ["push_to_hub.py", "--model", str(tmp_path / "none"), "--repo_id", NAME])
-    with pytest.raises(SystemExit, match=r"^error: .*none is no folder"):
+    with pytest.raises(SystemExit, match=r"^error: .*none is not a folder"):
         runpy.run_path(str(PUSH), run_name="__main__")
     monkeypatch.setattr(sys, "argv", [*command.split()[1:], "--card_only", str(tmp_path / "card.md")])
     sent = len(server.requests)
