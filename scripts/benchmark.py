@@ -1,8 +1,9 @@
-"""SAT against a plain ViT in one interleaved run: time of inference and of a training step, and peak memory.
+"""Methods against a plain ViT in one interleaved run: time of inference and of a training step, and peak memory.
 
 python scripts/benchmark.py --model deit-s --batch_size 16 --rounds 15
 
-Prints medians, the ratios to the plain ViT and the share of the GPU's peak; a peer is a Python file with a function `build(num_labels)` that
+`--methods sat cam ts_cam` compares more, `--backbone dinov2_with_registers` builds them on another family. Prints medians, the
+ratios to the plain backbone with its classifier, and the share of the GPU's peak; a peer is a Python file with a function `build(num_labels)` that
 returns a module and two functions, `infer(module, pixel_values)` and `loss(module, pixel_values, labels)`.
 
 python scripts/benchmark.py --model deit-s --num_labels 200 --activation_memory
@@ -23,9 +24,16 @@ from typing import NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import ViTConfig, ViTForImageClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    PreTrainedConfig,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
-from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization
+from modeling_sat.methods import METHODS
+from modeling_sat.models.backbone_wsol import FAMILIES
 
 
 SIZES = {
@@ -43,19 +51,29 @@ class Contender(NamedTuple):
     loss: Callable
 
 
+def backbone_config(arguments: argparse.Namespace) -> PreTrainedConfig:
+    settings = {**SIZES[arguments.model], "num_labels": arguments.num_labels, "image_size": arguments.image_size}
+    if arguments.backbone == "vit":
+        return ViTConfig(**settings, layer_norm_eps=1e-6)
+    if arguments.backbone.startswith("dinov2"):
+        settings["mlp_ratio"] = settings.pop("intermediate_size") // settings["hidden_size"]
+    return AutoConfig.for_model(arguments.backbone, num_hidden_layers=12, **settings)
+
+
 def build(name: str, arguments: argparse.Namespace) -> Contender:
     torch.manual_seed(0)
-    settings = {**SIZES[arguments.model], "num_labels": arguments.num_labels, "image_size": arguments.image_size}
+    backbone = backbone_config(arguments)
     if name == "peer":
         spec = importlib.util.spec_from_file_location("peer", arguments.peer)
         peer = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(peer)
         contender = Contender(*peer.build(arguments.num_labels))
     else:
-        if name == "sat":
-            module = SATForWeaklySupervisedLocalization(SATConfig(**settings))
+        if name == "plain":
+            module = AutoModelForImageClassification.from_config(backbone)
         else:
-            module = ViTForImageClassification(ViTConfig(**settings, layer_norm_eps=1e-6))
+            method = METHODS[name]
+            module = method.model_class(method.config_class(backbone_config=backbone, num_labels=arguments.num_labels))
         module.set_attn_implementation("sdpa")
         contender = Contender(
             module,
@@ -178,13 +196,17 @@ def saved_bytes(contender: Contender, batch_size: int, arguments: argparse.Names
 
 def print_activation_memory(arguments: argparse.Namespace) -> None:
     """Of float32 weights; bfloat16 is autocast, as by train.py --bf16 true."""
-    contender = build("sat", argparse.Namespace(**{**vars(arguments), "dtype": "float32", "compile": False}))
+    contender = build(
+        arguments.methods[0], argparse.Namespace(**{**vars(arguments), "dtype": "float32", "compile": False})
+    )
     contender.module.train()
     two, four = (saved_bytes(contender, images, arguments) for images in (2, 4))
     image = (four - two) / 2
     fixed = two - 2 * image
     weights = 16 * sum(parameter.numel() for parameter in contender.module.parameters())
-    print(f"{arguments.model}, {arguments.num_labels} classes, {arguments.image_size} px, {arguments.dtype}:")
+    print(
+        f"{arguments.methods[0]}, {arguments.model}, {arguments.num_labels} classes, {arguments.image_size} px, {arguments.dtype}:"
+    )
     print(f"{image / 2**20:8.1f} MiB an image, saved for the backward pass")
     print(f"{weights / 2**20:8.1f} MiB of weights, gradients and AdamW's two moments")
     print(f"{fixed / 2**20:8.1f} MiB of what does not depend on the batch, such as weights in bfloat16")
@@ -195,6 +217,8 @@ def print_activation_memory(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="deit-s", choices=SIZES)
+    parser.add_argument("--methods", nargs="+", default=["sat"], choices=METHODS)
+    parser.add_argument("--backbone", default="vit", choices=[name for name in FAMILIES if name != "dinov3_vit"])
     parser.add_argument("--num_labels", type=int, default=1000)
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=16)
@@ -204,7 +228,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--peer", type=Path, help="Python file of a third model")
     parser.add_argument("--output", type=Path, help="also write the figures here as JSON")
-    parser.add_argument("--activation_memory", action="store_true", help="compute what training SAT keeps, and stop")
+    parser.add_argument("--activation_memory", action="store_true", help="compute what training keeps, and stop")
     parser.add_argument("--only_memory_of", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.activation_memory:
@@ -214,15 +238,15 @@ def main() -> None:
         print_peak(*arguments.only_memory_of, arguments)
         return
 
-    names = ["vit", "sat"] + (["peer"] if arguments.peer else [])
+    names = ["plain", *arguments.methods] + (["peer"] if arguments.peer else [])
     print(
-        f"{arguments.model}, {arguments.num_labels} classes, {arguments.image_size} px, batch {arguments.batch_size}, "
+        f"{arguments.backbone}, {arguments.model}, {arguments.num_labels} classes, {arguments.image_size} px, batch {arguments.batch_size}, "
         f"{arguments.dtype}, {arguments.device}, {'compiled' if arguments.compile else 'eager'}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.rounds} interleaved rounds"
     )
     print(
-        f"{'':<10}{'':<6}{'median s':>10}{'to vit':>8}{'images/s':>10}{'TFLOP/s':>9}{'of peak':>9}"
-        f"{'peak MB':>10}{'to vit':>8}"
+        f"{'':<10}{'':<8}{'median s':>10}{'to plain':>9}{'images/s':>10}{'TFLOP/s':>9}{'of peak':>9}"
+        f"{'peak MB':>10}{'to plain':>9}"
     )
     forward = forward_tflop(arguments)
     peak = peak_tflops(arguments)
@@ -235,11 +259,12 @@ def main() -> None:
             reached = rate * forward * (1 if mode == "inference" else 3)  # a backward pass is two forward passes
             share = f"{reached / peak:>9.1%}" if peak else f"{'–':>9}"
             print(
-                f"{mode:<10}{name:<6}{seconds[name]:>10.4f}{seconds[name] / seconds['vit']:>8.3f}{rate:>10.1f}"
-                f"{reached:>9.2f}{share}{memory[name]:>10.0f}{memory[name] / memory['vit']:>8.3f}"
+                f"{mode:<10}{name:<8}{seconds[name]:>10.4f}{seconds[name] / seconds['plain']:>9.3f}{rate:>10.1f}"
+                f"{reached:>9.2f}{share}{memory[name]:>10.0f}{memory[name] / memory['plain']:>9.3f}"
             )
         if arguments.peer:
-            print(f"{mode:<10}sat to peer: time {seconds['sat'] / seconds['peer']:.3f}")
+            first = arguments.methods[0]
+            print(f"{mode:<10}{first} to peer: time {seconds[first] / seconds['peer']:.3f}")
         figures[mode] = {"seconds": seconds, "peak_megabytes": memory}
     if arguments.output:
         arguments.output.write_text(json.dumps(figures, indent=2) + "\n")
