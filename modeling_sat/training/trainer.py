@@ -1,53 +1,34 @@
 """transformers' Trainer with SAT's three losses, exact batches over processes, and localization as the evaluation."""
 
-import os
-import shutil
-import warnings
 from pathlib import Path
 
 import torch
 from accelerate.data_loader import prepare_data_loader
-from safetensors.torch import load_file, save_file
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from ..checkpoints.run_record import RUN_FILE
 from ..data.views import PixelScaling, TrainingImages, TrainingStream
 from ..evaluation import LocalizationEvaluator
 from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
-from ..inference.sheets import draw_predictions
 from ..models.configuration_wsol import pair
 from ..models.losses_wsol import share_of_batch, sum_over_processes
-from ..output.files import to_disk
 from ..publishing import prepare_repository, publish_checkpoint
-from .arguments import ConfigurationError, SATTrainingArguments
+from .arguments import ConfigurationError
 from .batches import TrainingBatches
-from .checkpoints import TrainingStopped, explain_failed_reading, explain_failed_writing, partial_folder
+from .callbacks import DrawMaps
+from .checkpoints import TrainingStopped
+from .resuming import ResumableTrainer
 from .trackers import tolerate_failures
-from .whole import AVERAGE_FILE, damage, seal
 
 
-MAP_PICTURES = 12
-"""Images drawn at every evaluation."""
 LOSSES = ("classification_loss", "area_loss", "normalization_loss")
-
-
-class _AverageAfterStep(TrainerCallback):
-    def __init__(self, average: AveragedModel):
-        self.average = average
-
-    def on_step_end(self, args, state, control, model, **kwargs) -> None:
-        self.average.update_parameters(model)
 
 
 class TrainingDiverged(TrainingStopped):
     """The loss is no number any more."""
 
 
-class SATTrainer(Trainer):
+class SATTrainer(ResumableTrainer):
     """Trains SAT and evaluates localization between epochs.
 
     - Every image of a batch weighs the same, however the batch is divided: over processes, accumulation steps and the
@@ -60,32 +41,23 @@ class SATTrainer(Trainer):
     - `evaluate` measures `eval_gt_known_loc` and the rest on images with boxes, the threshold chosen on those very
       images: a validation split is there to choose on.
     - A loss that is not finite ends the training before it reaches a checkpoint.
-    - A checkpoint is written beside its place and then renamed, so that one that is there is whole.
     - A tracker that fails is left out with a warning.
     - With `args.push_to_hub`, the token and the name are checked before the first step; `push_to_hub` publishes the saved
       folder in one commit, without what only training needs.
     - With `args.ema_decay`, what is evaluated, chosen as best and left at the end is the weights' moving average;
       checkpoints hold both.
+    - Checkpoints are whole: `ResumableTrainer`.
     """
-
-    args: SATTrainingArguments
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._running: dict[str, torch.Tensor] = {}
-        self._saves = False
         self._scaling = PixelScaling(self.processing_class)
         self._batches: list[dict[str, torch.Tensor]] = []
         self._batch_area: torch.Tensor | None = None
-        self._trackers = tolerate_failures(self.callback_handler, self.args.report_to)
-        self._average = None
-        if self.args.ema_decay is not None:
-            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-                raise ConfigurationError(
-                    "ema_decay averages whole weights, which FSDP and DeepSpeed divide; leave it out."
-                )
-            self._average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.args.ema_decay))
-            self.add_callback(_AverageAfterStep(self._average))
+        trackers = tolerate_failures(self.callback_handler, self.args.report_to)
+        if not self.is_fsdp_enabled:  # the first process alone cannot run a divided model
+            self.add_callback(DrawMaps(self.evaluated_model, trackers))
 
     def get_train_dataloader(self) -> DataLoader:
         """This process's share of the training images; nothing is left for accelerate to divide."""
@@ -122,12 +94,6 @@ class SATTrainer(Trainer):
             non_blocking=args.dataloader_pin_memory,
         )
 
-    def _run_epoch(self, *args, **kwargs):
-        if self.state.global_step >= self.state.max_steps:  # resumed at its end; Trainer would take another step
-            self.control.should_training_stop = True
-            return
-        super()._run_epoch(*args, **kwargs)
-
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         batches, num_items_in_batch = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._batches, self._batch_area = batches, None
@@ -156,7 +122,7 @@ class SATTrainer(Trainer):
         total, count = torch.zeros((), device=device), 0
         with torch.random.fork_rng([device] if device.type == "cuda" else []), self.compute_loss_context_manager():
             for batch in batches:
-                maps = model(pixel_values=self._scaled(self._prepare_inputs(batch))["pixel_values"]).localization_map
+                maps = model(pixel_values=self._scaled(send_to_device(batch, device))["pixel_values"]).localization_map
                 total, count = total + maps.float().sum(), count + maps.numel()
         if self.model.config.area_reduction == "global":
             total, count = sum_over_processes(total, count)
@@ -237,131 +203,23 @@ class SATTrainer(Trainer):
         self._check_finite()
         super().save_model(output_dir, _internal_call=True)  # publishes nothing: the folder is not whole yet
 
-    def _get_output_dir(self, trial) -> str:
-        return str(partial_folder(self.args.output_dir)) if self._saves else super()._get_output_dir(trial)
-
-    def _save_checkpoint(self, model, trial) -> None:
-        args, name = self.args, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        place, partial = Path(args.output_dir) / name, partial_folder(args.output_dir)
-        with explain_failed_writing(args.output_dir):
-            if args.should_save:
-                shutil.rmtree(partial, ignore_errors=True)
-            self.accelerator.wait_for_everyone()
-            self._saves = True
-            try:
-                super()._save_checkpoint(model, trial)
-            finally:
-                self._saves = False
-            if self.state.best_global_step == self.state.global_step:
-                self.state.best_model_checkpoint = str(place)
-            self.accelerator.wait_for_everyone()
-            if args.should_save:
-                if self._average is not None:
-                    save_file(self._average.state_dict(), partial / name / AVERAGE_FILE)
-                self.state.save_to_json(str(partial / name / TRAINER_STATE_NAME))
-                if Path(args.output_dir, RUN_FILE).is_file():
-                    shutil.copy(Path(args.output_dir, RUN_FILE), partial / name)
-                seal(partial / name)
-                shutil.rmtree(place, ignore_errors=True)
-                os.replace(partial / name, place)
-                to_disk(place.parent)
-                partial.rmdir()
-                rotate_checkpoints(args.output_dir, args.save_total_limit, self.state.best_model_checkpoint, True)
-            self.accelerator.wait_for_everyone()
-
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
-        with explain_failed_reading(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_optimizer_and_scheduler(self, checkpoint) -> None:
-        if checkpoint is None:
-            return
-        self._find_best(Path(checkpoint))
-        with explain_failed_reading(checkpoint):
-            super()._load_optimizer_and_scheduler(checkpoint)
-            if self._average is not None:
-                self._load_average(checkpoint)
-
-    def _load_scaler(self, checkpoint) -> None:
-        with explain_failed_reading(checkpoint):
-            super()._load_scaler(checkpoint)
-
-    def _load_rng_state(self, checkpoint) -> None:
-        with explain_failed_reading(checkpoint):
-            super()._load_rng_state(checkpoint)
-
-    def _find_best(self, checkpoint: Path) -> None:
-        """The best so far by where it is now, since a run's folder may have been moved; else it is forgotten."""
-        state = self.state
-        if not state.best_model_checkpoint or not self.args.load_best_model_at_end:
-            return
-        best = Path(state.best_model_checkpoint)
-        places = (Path(self.args.output_dir, best.name), checkpoint.parent / best.name, best)
-        there = next((place for place in places if place.is_dir() and self._has_weights(place)), None)
-        if there is not None:
-            state.best_model_checkpoint = str(there)
-            return
-        if self.is_world_process_zero():
-            warnings.warn(
-                f"The best checkpoint so far, {best} ({self.args.metric_for_best_model} {state.best_metric}), is not there "
-                "or not whole; the best is chosen among the evaluations from here on.",
-                stacklevel=2,
-            )
-        state.best_model_checkpoint = state.best_metric = state.best_global_step = None
-
-    def _has_weights(self, checkpoint: Path) -> bool:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return True
-        damaged = damage(checkpoint, averaged=self._average is not None, only_weights=True)
-        return damaged is None
-
-    def _load_best_model(self) -> None:
-        best = Path(self.state.best_model_checkpoint)
-        if not best.is_dir() or not self._has_weights(best):
-            raise TrainingStopped(
-                f"The training has ended, but its best checkpoint, {best}, is not there or not whole. Run the same "
-                "command again, without metric_for_best_model and load_best_model_at_end, to end with the last one."
-            )
-        with explain_failed_reading(best):
-            super()._load_best_model()
-            if self._average is not None:
-                self._load_average(best)
-
-    def _load_average(self, checkpoint: str | Path) -> None:
-        self._average.load_state_dict(load_file(Path(checkpoint, AVERAGE_FILE)))
-
-    def train(self, *args, **kwargs):
-        result = super().train(*args, **kwargs)
-        if self._average is not None:
-            self.model.load_state_dict(self._average.module.state_dict())
-        return result
+    def evaluated_model(self) -> torch.nn.Module:
+        """While it trains, the average where there is one; when training has ended, the model is that."""
+        return self.averaging.model if self.averaging is not None and self.is_in_train else self.model
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        model = self.model if self._average is None or not self.is_in_train else self._average.module
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
         view = evaluation_view(self.args.protocol, pair(self.model.config.image_size), self.args.view)
         evaluator = LocalizationEvaluator(self.args.protocol, view)
         with torch.random.fork_rng(devices=[]):  # a loader draws a number; training goes on as if it had not
             evaluate_localization(
-                model, self.processing_class, dataset, evaluator, self.accelerator,
+                self.evaluated_model(), self.processing_class, dataset, evaluator, self.accelerator,
                 batch_size=self.args.per_device_eval_batch_size, num_workers=self.args.dataloader_num_workers,
             )  # fmt: skip
         threshold = evaluator.select_threshold() if has_boxes(dataset) else None
         metrics = evaluator.compute(threshold) | ({} if threshold is None else {"threshold": threshold})
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(metrics)
-        self._show_maps(model, dataset, threshold)
+        self.callback_handler.eval_dataloader = DataLoader(dataset)  # what `DrawMaps` draws from
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
-
-    def _show_maps(self, model, dataset, threshold: float | None) -> None:
-        """Draws a few of the images as the model sees them now, into the run's folder and to the trackers."""
-        if not self.is_world_process_zero() or self.is_fsdp_enabled:  # one process alone cannot run a divided model
-            return
-        model = self.accelerator.unwrap_model(model).eval()
-        sheet = draw_predictions(model, self.processing_class, dataset, MAP_PICTURES, threshold)
-        folder = Path(self.args.output_dir) / "maps"
-        folder.mkdir(exist_ok=True)
-        sheet.save(folder / f"step-{self.state.global_step:06}.jpg")
-        for tracker in self._trackers:
-            tracker.show(sheet, self.state.global_step)

@@ -4,7 +4,7 @@ import torch
 from launching import TINY, refused, trained
 from safetensors.torch import load_file
 
-from modeling_sat.training.trainer import AVERAGE_FILE
+from modeling_sat.training.whole import AVERAGE_FILE
 
 
 def weights(folder, name="model.safetensors"):

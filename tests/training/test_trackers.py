@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from modeling_sat.training import trackers
 from modeling_sat.training.checkpoints import last_checkpoint
 from modeling_sat.training.trackers import TolerantTracker, UnknownTrackerError, usable_trackers
+from modeling_sat.training.whole import MANIFEST_FILE
 
 
 DROP = TINY.index("--report_to")
@@ -126,6 +128,16 @@ def test_a_killed_run_ends_with_its_best_weights(tracked, tmp_path):
     trained(*options)
     assert_ends_with_the_best(tmp_path)
     assert best_of(tmp_path)[1] == best_of(tracked)[1]
+
+
+def test_a_moved_run_ends_with_its_best_weights(tracked, tmp_path):
+    folder = shutil.copytree(tracked, tmp_path / "moved")
+    for checkpoint in folder.glob("checkpoint-*"):
+        state = checkpoint / "trainer_state.json"
+        state.write_text(state.read_text().replace(str(tracked), str(tmp_path / "gone")))
+        (checkpoint / MANIFEST_FILE).unlink()
+    trained(*EVALUATED, "--report_to", "none", "--metric_for_best_model", "top1_cls", "--output_dir", folder)
+    assert_ends_with_the_best(folder)
 
 
 def test_a_tensorboard_that_cannot_write_is_a_warning(tracked, tmp_path):
