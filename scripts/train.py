@@ -5,13 +5,14 @@ accelerate launch scripts/train.py --config scripts/configs/folder/deit_tiny.yam
 
 import sys
 
-from modeling_sat.training import TrainingStopped, parse_arguments, train
+from modeling_sat import training
 
 
 def main() -> None:
     try:
-        trainer = train(*parse_arguments(sys.argv[1:]))
-    except (OSError, ValueError, TrainingStopped) as error:
+        arguments = training.parse_arguments(sys.argv[1:])  # --help ends here, before what training needs is imported
+        trainer = training.train(*arguments)
+    except (OSError, ValueError, training.TrainingStopped) as error:
         sys.exit(f"error: {error}")
     if trainer.is_world_process_zero():
         print(f"Saved to {trainer.args.output_dir}.")

@@ -1,17 +1,17 @@
-from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments, parse_arguments
-from .checkpoints import TrainingStopped
-from .run import train
-from .trainer import SATTrainer, TrainingDiverged
+from ..lazily import lazily
 
 
-__all__ = [
-    "ConfigurationError",
-    "DataArguments",
-    "ModelArguments",
-    "SATTrainer",
-    "SATTrainingArguments",
-    "TrainingDiverged",
-    "TrainingStopped",
-    "parse_arguments",
-    "train",
-]
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "ConfigurationError": ".errors",
+        "DataArguments": ".arguments",
+        "ModelArguments": ".arguments",
+        "SATTrainer": ".trainer",
+        "SATTrainingArguments": ".arguments",
+        "TrainingDiverged": ".errors",
+        "TrainingStopped": ".errors",
+        "parse_arguments": ".arguments",
+        "train": ".run",
+    },
+)

@@ -15,12 +15,9 @@ from transformers import HfArgumentParser, TrainingArguments
 from ..checkpoints.pixel_statistics import StatisticsChoice
 from ..methods import METHODS
 from ..sentences import did_you_mean
+from .errors import ConfigurationError
 from .freezing import FREEZING
 from .trackers import usable_trackers
-
-
-class ConfigurationError(ValueError):
-    """A run configuration that cannot work, said in a sentence."""
 
 
 @dataclass

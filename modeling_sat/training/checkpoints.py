@@ -30,7 +30,8 @@ from ..checkpoints.run_record import (
 )
 from ..output.files import read_json, write_json
 from ..sentences import first_line
-from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
+from .arguments import DataArguments, ModelArguments, SATTrainingArguments
+from .errors import ConfigurationError, TrainingStopped
 from .whole import damage, weights_of
 
 
@@ -41,10 +42,6 @@ STEPS_DEPEND_ON = (
 )  # fmt: skip
 """The training fields that a step depends on. How long to train may change between two calls, see `check_same_run`."""
 _UNBOUNDED_SCHEDULES = ("constant", "constant_with_warmup")
-
-
-class TrainingStopped(RuntimeError):
-    """Training cannot go on; the checkpoints saved so far stay."""
 
 
 def partial_folder(output_dir: str | Path) -> Path:

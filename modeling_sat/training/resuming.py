@@ -15,9 +15,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..checkpoints.run_record import RUN_FILE
 from ..output.files import to_disk
-from .arguments import ConfigurationError, SATTrainingArguments
+from .arguments import SATTrainingArguments
 from .callbacks import AverageWeights
-from .checkpoints import TrainingStopped, explain_failed_reading, explain_failed_writing, partial_folder
+from .checkpoints import explain_failed_reading, explain_failed_writing, partial_folder
+from .errors import ConfigurationError, TrainingStopped
 from .whole import damage, seal
 
 

@@ -29,9 +29,8 @@ from ..publishing import PublishingError, save_card
 from ..publishing.cards import CARD_FILE
 from ..publishing.machine import describe_hardware, software_versions
 from ..sentences import did_you_mean, first_line
-from .arguments import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
+from .arguments import DataArguments, ModelArguments, SATTrainingArguments
 from .checkpoints import (
-    TrainingStopped,
     check_nothing_is_replaced,
     check_same_run,
     check_weights_fit,
@@ -43,6 +42,7 @@ from .checkpoints import (
     without_trained,
     write_run,
 )
+from .errors import ConfigurationError, TrainingStopped
 from .freezing import freeze
 from .start import build_model, build_processor
 from .trainer import SATTrainer

@@ -13,7 +13,8 @@ from ..checkpoints.pixel_statistics import STATISTICS, StatisticsChoice, pixel_s
 from ..methods import METHODS
 from ..models.image_processing_sat import SATImageProcessor
 from ..sentences import first_line
-from .arguments import ConfigurationError, ModelArguments
+from .arguments import ModelArguments
+from .errors import ConfigurationError
 
 
 def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:

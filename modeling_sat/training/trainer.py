@@ -13,19 +13,14 @@ from ..inference.localize import evaluate_localization, evaluation_view, has_box
 from ..models.configuration_wsol import pair
 from ..models.losses_wsol import share_of_batch, sum_over_processes
 from ..publishing import prepare_repository, publish_checkpoint
-from .arguments import ConfigurationError
 from .batches import TrainingBatches
 from .callbacks import DrawMaps
-from .checkpoints import TrainingStopped
+from .errors import ConfigurationError, TrainingDiverged
 from .resuming import ResumableTrainer
 from .trackers import tolerate_failures
 
 
 LOSSES = ("classification_loss", "area_loss", "normalization_loss")
-
-
-class TrainingDiverged(TrainingStopped):
-    """The loss is no number any more."""
 
 
 class SATTrainer(ResumableTrainer):

@@ -25,7 +25,9 @@ TINY = [
     "--use_cpu", "true",
 ]  # fmt: skip
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["modeling_sat.training", "modeling_sat.inference", "torch.utils.tensorboard"])
+_SERVER.set_forkserver_preload(
+    ["modeling_sat.training.run", "modeling_sat.inference.evaluate", "torch.utils.tensorboard"]
+)
 
 
 @dataclass
