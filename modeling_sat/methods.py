@@ -2,8 +2,17 @@
 
 from dataclasses import dataclass
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForObjectDetection,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
+from .models.image_processing_sat import SATImageProcessor, SATImageProcessorPil
 from .models.modeling_cam import CAMForWeaklySupervisedLocalization
 from .models.modeling_sat import SATForWeaklySupervisedLocalization
 from .models.modeling_ts_cam import TSCAMForWeaklySupervisedLocalization
@@ -41,5 +50,15 @@ def own_types() -> dict[str, str]:
     """Model type -> name of the method, of this package's."""
     return {method.config_class.model_type: name for name, method in METHODS.items()}
 
+
+for _method in METHODS.values():
+    AutoConfig.register(_method.config_class.model_type, _method.config_class, exist_ok=True)
+    for _auto_class in (AutoModel, AutoModelForImageClassification, AutoModelForObjectDetection):
+        _auto_class.register(_method.config_class, _method.model_class, exist_ok=True)
+    AutoImageProcessor.register(
+        _method.config_class,
+        image_processor_classes={"pil": SATImageProcessorPil, "torchvision": SATImageProcessor},
+        exist_ok=True,
+    )
 
 __all__ = ["METHODS", "Method", "own_types"]
