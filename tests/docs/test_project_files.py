@@ -1,22 +1,76 @@
 """What the files beside the code say of the project agrees with it."""
 
+import ast
 import re
 import subprocess
+import sys
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import modeling_sat
 
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "modeling_sat"
+EXTRAS = {"demo": "demo", "onnx": "export"}
+"""A folder of the package, and the extra that it needs."""
 
 
 def of_project(field: str) -> str:
     """A text of pyproject.toml's [project]; Python 3.10 has no parser of TOML."""
     project = (ROOT / "pyproject.toml").read_text().split("[project]\n")[1].split("\n[")[0]
     return re.search(rf'^{field} = "(.+)"$', project, re.MULTILINE)[1]
+
+
+def declared(name: str = "dependencies") -> list[Requirement]:
+    """What pyproject.toml lists under a name."""
+    (listed,) = re.findall(rf"^{name} = (\[.*?\])$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+    return [Requirement(requirement) for requirement in ast.literal_eval(listed)]
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module)
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("folder", [None, *EXTRAS])
+def test_what_is_imported_is_declared(folder):
+    requirements = declared() + (declared(EXTRAS[folder]) if folder else [])
+    distributions = {canonicalize_name(requirement.name) for requirement in requirements}
+    files = [
+        path
+        for path in PACKAGE.rglob("*.py")
+        if (path.relative_to(PACKAGE).parts[0] == folder if folder else path.relative_to(PACKAGE).parts[0] not in EXTRAS)
+    ]
+    own = {"modeling_sat", *sys.stdlib_module_names}
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files
+        for name in imported(path) - own
+        if not distributions & {canonicalize_name(known) for known in packages_distributions().get(name, [])}
+    }
+    assert files and not undeclared, undeclared
+
+
+def test_the_transformers_that_is_installed_is_one_that_is_tested():
+    (requirement,) = [requirement for requirement in declared() if requirement.name == "transformers"]
+    installed = version("transformers")
+    assert {clause.operator for clause in requirement.specifier} == {">=", "<"}
+    assert installed in requirement.specifier, (
+        f"transformers {installed} is installed, and training leans on private methods of {requirement.specifier} "
+        "(modeling_sat/training/resuming.py); see whether they still mean the same, then move the bound."
+    )
 
 
 @pytest.fixture(scope="module")
