@@ -15,7 +15,7 @@ from ..models.losses_wsol import share_of_batch, sum_over_processes
 from ..publishing import prepare_repository, publish_checkpoint
 from .batches import TrainingBatches
 from .callbacks import DrawMaps
-from .errors import ConfigurationError, TrainingDiverged
+from .errors import TrainingDiverged
 from .resuming import ResumableTrainer
 from .trackers import tolerate_failures
 

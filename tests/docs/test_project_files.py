@@ -51,7 +51,11 @@ def test_what_is_imported_is_declared(folder):
     files = [
         path
         for path in PACKAGE.rglob("*.py")
-        if (path.relative_to(PACKAGE).parts[0] == folder if folder else path.relative_to(PACKAGE).parts[0] not in EXTRAS)
+        if (
+            path.relative_to(PACKAGE).parts[0] == folder
+            if folder
+            else path.relative_to(PACKAGE).parts[0] not in EXTRAS
+        )
     ]
     own = {"modeling_sat", *sys.stdlib_module_names}
     undeclared = {
