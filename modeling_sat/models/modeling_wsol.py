@@ -206,11 +206,12 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
         self.config.auto_map = dict.fromkeys(_AUTO_CLASSES, f"{module}.{type(self).__name__}")
         implementation = f"{pipeline.__module__.rpartition('.')[2]}.{pipeline.__name__}"
         self.config.custom_pipelines = {TASK: {"impl": implementation, "pt": ["AutoModel"], "type": "image"}}
-        super().save_pretrained(save_directory, *args, **kwargs)
+        # By the names of now: transformers would write a ViT's by those of its first checkpoints.
+        super().save_pretrained(save_directory, *args, **{"save_original_format": False, **kwargs})
         if push_to_hub:  # only now is there everything to push
             self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), token=kwargs.get("token"), **hub)
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None):
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None, **kwargs):
         """As transformers'; reentrant checkpointing cannot give what is read of the attention its gradient.
 
         Raises:
@@ -218,7 +219,8 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
         """
         if (gradient_checkpointing_kwargs or {}).get("use_reentrant"):
             raise ValueError("use_reentrant is True, which loses gradients of the localization map; set it to False.")
-        super().gradient_checkpointing_enable({"use_reentrant": False, **(gradient_checkpointing_kwargs or {})})
+        settings = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+        super().gradient_checkpointing_enable(settings, **kwargs)
 
 
 def classification_losses(
