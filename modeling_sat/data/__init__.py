@@ -1,8 +1,15 @@
 """Benchmarks of weakly supervised localization, each read into the same columns."""
 
-from .loading import READERS, load_wsol_dataset
-from .sampling import stratified_split
-from .schema import DatasetError, MissingSplitError
+from ..lazily import lazily
 
 
-__all__ = ["READERS", "DatasetError", "MissingSplitError", "load_wsol_dataset", "stratified_split"]
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "READERS": ".loading",
+        "DatasetError": ".errors",
+        "MissingSplitError": ".errors",
+        "load_wsol_dataset": ".loading",
+        "stratified_split": ".sampling",
+    },
+)

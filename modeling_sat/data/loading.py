@@ -16,13 +16,14 @@ from .cache import MIN_ROWS, cached_table, state_of
 from .caltech101 import read_caltech101
 from .checks import OnBadImage, check_classes, check_count, check_unique, checked_examples, report_problems
 from .cub import read_cub
+from .errors import DatasetError, MissingSplitError
 from .fgvc_aircraft import read_fgvc_aircraft
 from .folder import read_folder
 from .hub import read_hub
 from .imagenet import read_imagenet
 from .openimages30k import read_openimages30k
 from .sampling import few_per_class, labels_of, stratified_split, with_classes
-from .schema import Benchmark, DatasetError, Example, MissingSplitError, Split, to_dataset
+from .schema import Benchmark, Example, Split, to_dataset
 from .shapes import read_shapes
 from .stanford_cars import read_stanford_cars
 from .stanford_dogs import read_stanford_dogs

@@ -1,9 +1,15 @@
 """A checkpoint for other people: its model card, and one commit on the Hub that holds all of it."""
 
-from .cards import CardSettings, save_card
-from .errors import PublishingError
-from .push import publish_checkpoint
-from .repository import prepare_repository
+from ..lazily import lazily
 
 
-__all__ = ["CardSettings", "PublishingError", "prepare_repository", "publish_checkpoint", "save_card"]
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "CardSettings": ".cards",
+        "PublishingError": ".errors",
+        "prepare_repository": ".repository",
+        "publish_checkpoint": ".push",
+        "save_card": ".cards",
+    },
+)

@@ -59,7 +59,8 @@ class DrawMaps(TrainerCallback):
     def on_evaluate(self, args, state, control, metrics, processing_class, eval_dataloader, **kwargs) -> None:
         if not state.is_world_process_zero:
             return
-        dataset, threshold = eval_dataloader.dataset, metrics.get("eval_threshold")
+        dataset = eval_dataloader.dataset
+        threshold = next((value for name, value in metrics.items() if name.endswith("_threshold")), None)
         sheet = draw_predictions(self.evaluated_model().eval(), processing_class, dataset, MAP_PICTURES, threshold)
         folder = Path(args.output_dir) / "maps"
         folder.mkdir(exist_ok=True)

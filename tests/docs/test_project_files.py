@@ -57,12 +57,12 @@ def test_what_is_imported_is_declared(folder):
             else path.relative_to(PACKAGE).parts[0] not in EXTRAS
         )
     ]
-    own = {"modeling_sat", *sys.stdlib_module_names}
+    own, known = {"modeling_sat", *sys.stdlib_module_names}, packages_distributions()
     undeclared = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in files
         for name in imported(path) - own
-        if not distributions & {canonicalize_name(known) for known in packages_distributions().get(name, [])}
+        if not distributions & {canonicalize_name(distribution) for distribution in known.get(name, [])}
     }
     assert files and not undeclared, undeclared
 
