@@ -1,4 +1,4 @@
-"""Converts a checkpoint of the SAT authors, timm or transformers into a folder that `from_pretrained` loads.
+"""Converts a checkpoint of the authors of SAT or TS-CAM, timm or transformers into a folder that `from_pretrained` loads.
 
 python scripts/convert_checkpoint.py --checkpoint deit_tiny.safetensors --source timm --output_dir outputs/deit-tiny
 """
@@ -8,6 +8,7 @@ import sys
 
 from modeling_sat.checkpoints import CheckpointError, convert_checkpoint
 from modeling_sat.checkpoints.pixel_statistics import CHOICES
+from modeling_sat.checkpoints.sources import SOURCES
 from modeling_sat.processes import continues_alone
 
 
@@ -18,10 +19,12 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint", required=True, help="a .safetensors, .pth or .pth.tar file; for vit a folder or Hub id"
     )
-    parser.add_argument("--source", required=True, choices=["sat", "timm", "vit"])
+    parser.add_argument("--source", required=True, choices=[*SOURCES, "vit"])
     parser.add_argument("--output_dir", required=True)
     parser.add_argument("--num_labels", type=int, help="classes of the new head; default: the checkpoint's own number")
-    parser.add_argument("--classifier", default="patch_tokens", choices=["patch_tokens", "class_token"])
+    parser.add_argument(
+        "--classifier", choices=["patch_tokens", "class_token"], help="default: patch_tokens, the paper's head"
+    )
     parser.add_argument("--num_attention_heads", type=int, help="default: hidden size / 64, as in every DeiT")
     parser.add_argument(
         "--pixel_statistics", choices=CHOICES, help="default: those it was trained with, as far as they are known"

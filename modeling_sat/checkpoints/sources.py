@@ -1,40 +1,76 @@
-"""Other people's checkpoints -> a folder that `from_pretrained` loads: the authors' SAT, timm's DeiT, transformers' ViT."""
+"""Other people's checkpoints -> a folder that `from_pretrained` loads: the authors' of SAT and TS-CAM, timm's, transformers'."""
 
 import pickle
 import re
 import warnings
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from transformers import PreTrainedModel
+from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming, WeightTransform, rename_source_key
 
+from ..methods import METHODS, Method
 from ..models.class_names_sat import class_names, match_classes
-from ..models.configuration_sat import SATConfig
 from ..models.image_processing_sat import SATImageProcessor
 from ..models.loading_wsol import found_head
-from ..models.modeling_sat import SATForWeaklySupervisedLocalization
 from ..sentences import first_line
 from .pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics, timm_pixel_statistics
 from .trust import CheckpointError, check_code, check_finite
 
 
-# timm's names, which the authors' SAT shares (`Model/SAT.py:37-88`), and ours.
-_NAMES = {
-    r"^cls_token$": "vit.embeddings.cls_token",
-    r"^loc_token$": "vit.embeddings.spatial_token",
-    r"^loc_embed$": "vit.embeddings.spatial_position_embedding",
-    r"^pos_embed$": "vit.embeddings.position_embeddings",
-    r"^patch_embed\.proj\.": "vit.embeddings.patch_embeddings.projection.",
-    r"^blocks\.(\d+)\.norm1\.": r"vit.layers.\1.layernorm_before.",
-    r"^blocks\.(\d+)\.norm2\.": r"vit.layers.\1.layernorm_after.",
-    r"^blocks\.(\d+)\.attn\.proj\.": r"vit.layers.\1.attention.o_proj.",
-    r"^blocks\.(\d+)\.mlp\.": r"vit.layers.\1.mlp.",
-    r"^norm\.": "vit.layernorm.",
+_TIMM = [
+    WeightRenaming(r"^cls_token", "vit.embeddings.cls_token"),
+    WeightRenaming(r"^pos_embed", "vit.embeddings.position_embeddings"),
+    WeightRenaming(r"^patch_embed\.proj\.", "vit.embeddings.patch_embeddings.projection."),
+    WeightRenaming(r"^blocks\.(?=\d+\.(norm[12]|attn\.qkv|attn\.proj|mlp\.fc[12])\.)", "vit.layers."),
+    WeightRenaming(r"\.norm1\.", ".layernorm_before."),
+    WeightRenaming(r"\.norm2\.", ".layernorm_after."),
+    WeightRenaming(r"\.attn\.proj\.", ".attention.o_proj."),
+    WeightConverter(
+        r"\.attn\.qkv", [".attention.q_proj", ".attention.k_proj", ".attention.v_proj"], operations=[Chunk(dim=0)]
+    ),
+    WeightRenaming(r"^norm\.", "vit.layernorm."),
+]
+_SAT = [
+    *_TIMM,
+    WeightRenaming(r"^loc_token", "vit.embeddings.spatial_token"),
+    WeightRenaming(r"^loc_embed", "vit.embeddings.spatial_position_embedding"),
+]
+_VIT_NEEDS = ("pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of file with weights under names that are not ours.
+
+    Args:
+        method: of `METHODS`, whose model they become.
+        transforms: from its names to ours; its `head` becomes the classifier that the model has.
+        needs: names without which a file is not of this kind.
+        is_whole: whether it holds every weight of the model, the head among them.
+        threshold: the localization threshold in [0, 1] of its authors' evaluation, where a file brings none.
+    """
+
+    method: str
+    transforms: list[WeightTransform]
+    needs: tuple[str, ...] = _VIT_NEEDS
+    is_whole: bool = True
+    threshold: float | None = None
+
+
+SOURCES = {
+    # Of github.com/wpy1999/SAT, Model/SAT.py:37-88.
+    "sat": Source("sat", _SAT, (*_VIT_NEEDS, "loc_token", "loc_embed", "head.weight")),
+    # Of github.com/vasgaowei/TS-CAM, lib/models/deit.py:14-72; MODEL.CAM_THR of configs/CUB (0.12 in configs/ILSVRC).
+    "ts_cam": Source("cam", _TIMM, (*_VIT_NEEDS, "head.weight"), threshold=0.1),
+    "timm": Source("sat", _SAT, is_whole=False),
 }
-_FUSED_QKV = re.compile(r"^blocks\.(\d+)\.attn\.qkv\.(weight|bias)$")
 
 
 @dataclass
@@ -45,11 +81,11 @@ class Conversion:
         model: the converted model.
         new: names of our parameters that the checkpoint does not have; they hold their initial values.
         left_out: names in the checkpoint that have no place in the model.
-        threshold: the localization threshold in [0, 1] that the authors' training saved, if any.
+        threshold: the localization threshold in [0, 1] of the checkpoint or its authors, if any.
         preprocessing: how pixel values are scaled, e.g. `image_mean`; see `pixel_statistics`.
     """
 
-    model: SATForWeaklySupervisedLocalization
+    model: PreTrainedModel
     new: list[str]
     left_out: list[str]
     threshold: float | None = None
@@ -62,14 +98,8 @@ class Conversion:
             mean, std = (self.preprocessing[name] for name in ("image_mean", "image_std"))
             lines.append(f"Pixels are scaled by the mean {mean} and the standard deviation {std}.")
         if self.threshold is not None:
-            lines.append(f"Localization threshold of the checkpoint: {self.threshold}.")
+            lines.append(f"Localization threshold of its authors: {self.threshold}.")
         return "\n".join(lines)
-
-
-@dataclass
-class _Checkpoint:
-    state_dict: dict[str, torch.Tensor]
-    threshold: float | None = None
 
 
 def convert_checkpoint(
@@ -84,15 +114,15 @@ def convert_checkpoint(
     """Converts a checkpoint and, with `output_dir`, saves model, processor and code there.
 
     Args:
-        checkpoint: a `.safetensors`, `.pth` or `.pth.tar` file for `sat` and `timm` (pickles are read with
-            `weights_only=True`); a folder or Hub id for `vit`.
-        source: `"sat"` (the authors' files), `"timm"` (DeiT and ViT under timm's names) or `"vit"` (ViT or DeiT
-            image classification of transformers).
+        checkpoint: a `.safetensors`, `.pth` or `.pth.tar` file (pickles are read with `weights_only=True`); a folder
+            or Hub id for `vit`.
+        source: `"sat"` and `"ts_cam"` (the files of their authors), `"timm"` (DeiT and ViT under timm's names) or
+            `"vit"` (any ViT of transformers that SAT starts from).
         output_dir: folder to write, made if missing.
         num_labels: classes of the new head; default: as many as the checkpoint's own head.
         pixel_statistics: how pixels are scaled, where the checkpoint's files do not tell or tell wrongly; see there.
         trust_remote_code: run code that a checkpoint for `vit` brings.
-        config: fields of `SATConfig` that the checkpoint does not tell, e.g. `classifier`, `area_target`,
+        config: fields of the model's configuration that the checkpoint does not tell, e.g. `classifier`, `area_target`,
             `num_attention_heads` (default: hidden_size / 64, as in every DeiT). With `classifier="class_token"`,
             `id2label` names the classes wanted, and those of a `vit` or `timm` checkpoint's classifier are matched by
             name (`match_classes`); of an authors' file it names the classes in the file's order.
@@ -101,17 +131,20 @@ def convert_checkpoint(
         CheckpointError: the file is missing or unreadable, it fits nothing of a ViT, weights are NaN or infinite, it
             brings code of its own, or the folder cannot be written.
     """
-    if source not in ("sat", "timm", "vit"):
-        raise CheckpointError(f"source is {source!r}; choose 'sat', 'timm' or 'vit'.")
+    if source not in (*SOURCES, "vit"):
+        raise CheckpointError(f"source is {source!r}; choose {', '.join(map(repr, SOURCES))} or 'vit'.")
+    method = METHODS[SOURCES[source].method if source in SOURCES else "sat"]
     try:
         if source == "vit":
             check_code(checkpoint, trust_remote_code)
             config |= {"trust_remote_code": True} if trust_remote_code else {}
-            conversion = _convert_transformers(checkpoint, num_labels, pixel_statistics, config)
+            conversion = _convert_transformers(checkpoint, method, num_labels, pixel_statistics, config)
         else:
-            conversion = _convert_timm_names(checkpoint, source, num_labels, pixel_statistics, config)
+            conversion = _convert_file(Path(checkpoint), source, method, num_labels, pixel_statistics, config)
     except StrictDataclassError as error:
-        raise CheckpointError(f"{checkpoint} does not make a SAT model: {error.__cause__ or error}") from error
+        raise CheckpointError(
+            f"{checkpoint} does not make a {method.title} model: {error.__cause__ or error}"
+        ) from error
     check_finite(conversion.model, checkpoint)
     if output_dir is not None:
         _save(conversion, Path(output_dir))
@@ -131,130 +164,124 @@ def _save(conversion: Conversion, output_dir: Path) -> None:
 
 
 def _convert_transformers(
-    checkpoint: str, num_labels: int | None, choice: StatisticsChoice | None, config: dict
+    checkpoint: str, method: Method, num_labels: int | None, choice: StatisticsChoice | None, config: dict
 ) -> Conversion:
     if num_labels is not None:
         config = {**config, "num_labels": num_labels}
     try:
-        model, loading = SATForWeaklySupervisedLocalization.from_pretrained(
-            checkpoint, output_loading_info=True, **config
-        )
+        model, loading = method.model_class.from_pretrained(checkpoint, output_loading_info=True, **config)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{checkpoint} is not a ViT checkpoint of transformers: {error}") from error
     new = sorted(loading["missing_keys"])
-    lacking = [name for name in new if not re.search(r"classifier|spatial_", name)]
-    if lacking:
-        raise CheckpointError(f"{checkpoint} does not fill a ViT: {', '.join(lacking[:5])} … would stay random.")
+    _check_filled(checkpoint, new)
     left_out = sorted(loading["unexpected_keys"])
     if "classifier.weight" in new:
         left_out = ["classifier.bias", "classifier.weight", *left_out]
     return Conversion(model, new, left_out, preprocessing=pixel_statistics(checkpoint, choice))
 
 
-def _convert_timm_names(
-    checkpoint: str, source: str, num_labels: int | None, choice: StatisticsChoice | None, config: dict
+def _check_filled(checkpoint: str | Path, new: list[str]) -> None:
+    lacking = [name for name in new if not re.search(r"classifier|spatial_", name)]
+    if lacking:
+        raise CheckpointError(f"{checkpoint} does not fill a ViT: {', '.join(lacking[:5])} … would stay random.")
+
+
+def _convert_file(
+    file: Path, name: str, method: Method, num_labels: int | None, choice: StatisticsChoice | None, config: dict
 ) -> Conversion:
-    if source == "sat" and config.get("classifier", "patch_tokens") != "patch_tokens":
+    source = SOURCES[name]
+    if source.is_whole and config.pop("classifier", "patch_tokens") != "patch_tokens":
         raise CheckpointError(
             "The authors' checkpoints have the paper's head on patch tokens; leave classifier at 'patch_tokens'."
         )
-    read = _read(Path(checkpoint))
-    head = read.state_dict.get("head.weight")
-    shape_error = _shape_error(checkpoint, source, read.state_dict)
-    if shape_error:
-        raise CheckpointError(shape_error)
-
-    positions, patches = read.state_dict["pos_embed"], read.state_dict["patch_embed.proj.weight"]
-    if "dist_token" in read.state_dict:
-        # A distilled DeiT: class token, distillation token, patches. SAT has no place for the second.
-        positions = read.state_dict["pos_embed"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
-    hidden_size = positions.shape[2]
-    patch_size = tuple(patches.shape[2:])
-    if num_labels is None:
-        num_labels = len(config.get("id2label") or (head if head is not None else range(1000)))
-    sat_config = SATConfig(
-        **{
-            "hidden_size": hidden_size,
-            "num_hidden_layers": 1 + max(int(name.split(".")[1]) for name in read.state_dict if name[:7] == "blocks."),
-            "num_attention_heads": max(hidden_size // 64, 1),
-            "intermediate_size": len(read.state_dict["blocks.0.mlp.fc1.weight"]),
-            "qkv_bias": "blocks.0.attn.qkv.bias" in read.state_dict,
-            "patch_size": patch_size[0] if patch_size[0] == patch_size[1] else patch_size,
-            "image_size": tuple(int((positions.shape[1] - 1) ** 0.5) * side for side in patch_size),
-            "num_channels": patches.shape[1],
-            "num_labels": num_labels,
-            **config,
-        }
-    )
-    model = SATForWeaklySupervisedLocalization(sat_config)
-    own = model.state_dict()
-    converted, left_out = {}, []
-    if source == "timm" and head is not None and "id2label" in config and hasattr(model, "classifier"):
-        found = match_classes(
-            class_names(config["id2label"]), [f"LABEL_{row}" for row in range(len(head))], str(checkpoint)
-        )
-        warnings.warn(str(found), stacklevel=3)
-        read.state_dict = found_head(found.rows, read.state_dict, sat_config.initializer_range)
-        left_out += [] if "head.weight" in read.state_dict else ["head.weight", "head.bias"]
-    for name, weight in read.state_dict.items():
-        renamed = _rename(name, weight, model)
-        if not renamed and name.startswith("blocks."):
-            raise CheckpointError(f"{checkpoint} has {name}, which no layer of SAT has: it is another kind of ViT.")
-        if any(key not in own or own[key].shape != value.shape for key, value in renamed.items()) or not renamed:
-            left_out.append(name)
-        else:
-            converted |= renamed
-    if "head.weight" in left_out and "head.bias" not in left_out:
-        # A bias fits any head of as many classes, but means nothing beside other weights.
-        left_out.append("head.bias")
-        converted = {name: weight for name, weight in converted.items() if not name.endswith("classifier.bias")}
-    new = sorted(own.keys() - converted.keys())
-    if source == "sat":
-        if new and not (num_labels != len(head) and all(name.startswith("patch_classifier") for name in new)):
-            raise CheckpointError(f"{checkpoint} is no whole SAT checkpoint: it lacks {', '.join(new[:5])}.")
-    elif any(not re.search(r"classifier|spatial_", name) for name in new):
-        raise CheckpointError(f"{checkpoint} does not fill a ViT: {', '.join(new[:5])} would stay random.")
-    model.load_state_dict(converted, strict=False)
-    if source == "sat":
-        preprocessing = STATISTICS[choice] if choice in STATISTICS else STATISTICS["imagenet"]
-    else:
-        preprocessing = timm_pixel_statistics(Path(checkpoint), read.state_dict, choice)
-    return Conversion(model.eval(), new, left_out, read.threshold, preprocessing)
-
-
-def _rename(name: str, weight: torch.Tensor, model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Our name(s) and weight(s) for one of timm's, none where SAT has no use for it."""
-    if match := _FUSED_QKV.match(name):
-        prefix = f"vit.layers.{match[1]}.attention"
-        return {f"{prefix}.{part}_proj.{match[2]}": piece for part, piece in zip("qkv", weight.chunk(3))}
-    if name in ("head.weight", "head.bias"):
-        head = "patch_classifier" if hasattr(model, "patch_classifier") else "classifier"
-        return {name.replace("head", head): weight}
-    for pattern, replacement in _NAMES.items():
-        if re.match(pattern, name):
-            return {re.sub(pattern, replacement, name): weight}
-    return {}
-
-
-def _shape_error(checkpoint: str, source: str, state_dict: dict) -> str | None:
-    """Why these weights are not what `source` says, or `None`."""
-    needed = ["pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"]
-    needed += ["loc_token", "loc_embed", "head.weight"] if source == "sat" else []
-    missing = [name for name in needed if name not in state_dict]
+    theirs, threshold = _read(file)
+    names = list(theirs)
+    missing = [needed for needed in source.needs if needed not in theirs]
     if missing:
-        return (
-            f"{checkpoint} has no {', '.join(missing)}, which a {source} checkpoint has; it holds "
-            f"{', '.join(list(state_dict)[:4]) or 'nothing'} … Is it of another architecture, or another source?"
+        raise CheckpointError(
+            f"{file} has no {', '.join(missing)}, which a {name} checkpoint has; it holds "
+            f"{', '.join(names[:4]) or 'nothing'} … Is it of another architecture, or another source?"
         )
-    return None
+    if "dist_token" in theirs:
+        # A distilled DeiT: class token, distillation token, patches. Ours have no place for the second.
+        theirs["pos_embed"] = torch.cat([theirs["pos_embed"][:, :1], theirs["pos_embed"][:, 2:]], dim=1)
+    classes = len(theirs.get("head.weight", range(1000)))
+    if num_labels is None:
+        num_labels = len(config.get("id2label") or range(classes))
+    model = method.model_class(method.config_class(**{**_fields(theirs), "num_labels": num_labels, **config}))
+    own = model.state_dict()
+    head = "classifier" if "classifier.weight" in own else "patch_classifier"
+    if not source.is_whole and head == "classifier" and "head.weight" in theirs and "id2label" in config:
+        there = [f"LABEL_{row}" for row in range(classes)]
+        found = match_classes(class_names(config["id2label"]), there, str(file))
+        warnings.warn(str(found), stacklevel=3)
+        theirs = found_head(found.rows, theirs, model.config.initializer_range)
+
+    placed = {}
+    for key, weight in theirs.items():
+        renamed = _renamed(key, weight, [*source.transforms, WeightRenaming(r"^head\.", f"{head}.")])
+        if key in renamed and key.startswith("blocks."):
+            raise CheckpointError(
+                f"{file} has {key}, which no layer of {method.title} has: it is another kind of ViT."
+            )
+        if all(part in own and own[part].shape == value.shape for part, value in renamed.items()):
+            placed[key] = renamed
+    if "head.weight" not in placed:
+        # A bias fits any head of as many classes, but means nothing beside other weights.
+        placed.pop("head.bias", None)
+    weights = {part: value for renamed in placed.values() for part, value in renamed.items()}
+    new = sorted(own.keys() - weights.keys())
+    if not source.is_whole:
+        _check_filled(file, new)
+    elif new and not (num_labels != classes and all(part.startswith("patch_classifier") for part in new)):
+        raise CheckpointError(f"{file} is not a whole {method.title} checkpoint: it lacks {', '.join(new[:5])}.")
+    model.load_state_dict(weights, strict=False)
+    if source.is_whole:
+        preprocessing = STATISTICS.get(choice, STATISTICS["imagenet"])
+    else:
+        preprocessing = timm_pixel_statistics(file, names, choice)
+    left_out = [key for key in names if key not in placed]
+    return Conversion(model.eval(), new, left_out, threshold or source.threshold, preprocessing)
 
 
-def _read(path: Path) -> _Checkpoint:
+def _fields(theirs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """What the shapes of a ViT's weights, by timm's names, tell of its configuration."""
+    positions, patches = theirs["pos_embed"], theirs["patch_embed.proj.weight"]
+    hidden_size, patch_size = positions.shape[2], tuple(patches.shape[2:])
+    return {
+        "hidden_size": hidden_size,
+        "num_hidden_layers": 1 + max(int(name.split(".")[1]) for name in theirs if name.startswith("blocks.")),
+        "num_attention_heads": max(hidden_size // 64, 1),
+        "intermediate_size": len(theirs["blocks.0.mlp.fc1.weight"]),
+        "qkv_bias": "blocks.0.attn.qkv.bias" in theirs,
+        "patch_size": patch_size[0] if patch_size[0] == patch_size[1] else patch_size,
+        "image_size": tuple(int((positions.shape[1] - 1) ** 0.5) * side for side in patch_size),
+        "num_channels": patches.shape[1],
+    }
+
+
+def _renamed(name: str, weight: torch.Tensor, transforms: list[WeightTransform]) -> dict[str, torch.Tensor]:
+    """A weight by our name, or its parts by theirs; by its own where no transform knows it.
+
+    Not by transformers' `from_pretrained(key_mapping=…)`: that renames only, and saves again under the names it read.
+    """
+    renamings = [transform for transform in transforms if isinstance(transform, WeightRenaming)]
+    converters = [transform for transform in transforms if isinstance(transform, WeightConverter)]
+    renamed, pattern = rename_source_key(name, renamings, converters)
+    if pattern is None:
+        return {renamed: weight}
+    converter = deepcopy(next(converter for converter in converters if pattern in converter.source_patterns))
+    converter.add_tensor(renamed, name, pattern, weight)
+    return converter.convert(renamed)
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], float | None]:
+    """The weights, and the localization threshold that the authors' training saved with them."""
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}. Give the path of a .safetensors, .pth or .pth.tar file.")
     try:
         if path.suffix == ".safetensors":
-            return _Checkpoint(load_file(path))
+            return load_file(path), None
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
@@ -269,4 +296,4 @@ def _read(path: Path) -> _Checkpoint:
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no state dict (names and tensors), nor one under 'model'.")
     state_dict = {name.removeprefix("module."): weight for name, weight in content.items()}
-    return _Checkpoint(state_dict, None if threshold is None else float(threshold))
+    return state_dict, None if threshold is None else float(threshold)

@@ -119,7 +119,9 @@ class TestAuthors:
         weights = timm_names(tiny_model())
         del weights[missing]
         save_file(weights, tmp_path / "part.safetensors")
-        with pytest.raises(CheckpointError, match=r"part.safetensors (has no loc_token|is no whole SAT|has no head)"):
+        with pytest.raises(
+            CheckpointError, match=r"part.safetensors (has no loc_token|is not a whole SAT|has no head)"
+        ):
             convert_checkpoint(tmp_path / "part.safetensors", "sat", **HEADS)
 
 
@@ -264,7 +266,7 @@ class TestFilesThatFitNothing:
             convert_checkpoint(tmp_path / "odd.pth", "timm")
 
     def test_unknown_source(self, tmp_path):
-        with pytest.raises(CheckpointError, match="source is 'keras'; choose 'sat', 'timm' or 'vit'"):
+        with pytest.raises(CheckpointError, match="source is 'keras'; choose 'sat', 'ts_cam', 'timm' or 'vit'"):
             convert_checkpoint(tmp_path / "any", "keras")
 
     def test_output_that_is_a_file(self, timm_files, tmp_path):
