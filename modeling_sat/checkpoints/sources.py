@@ -17,6 +17,7 @@ from transformers.core_model_loading import Chunk, WeightConverter, WeightRenami
 
 from ..methods import METHODS, Method
 from ..models.class_names_sat import class_names, match_classes
+from ..models.configuration_wsol import pair
 from ..models.image_processing_sat import SATImageProcessor
 from ..models.loading_wsol import found_head
 from ..sentences import first_line
@@ -68,7 +69,7 @@ SOURCES = {
     # Of github.com/wpy1999/SAT, Model/SAT.py:37-88.
     "sat": Source("sat", _SAT, (*_VIT_NEEDS, "loc_token", "loc_embed", "head.weight")),
     # Of github.com/vasgaowei/TS-CAM, lib/models/deit.py:14-72; MODEL.CAM_THR of configs/CUB (0.12 in configs/ILSVRC).
-    "ts_cam": Source("cam", _TIMM, (*_VIT_NEEDS, "head.weight"), threshold=0.1),
+    "ts_cam": Source("ts_cam", _TIMM, (*_VIT_NEEDS, "head.weight"), threshold=0.1),
     "timm": Source("sat", _SAT, is_whole=False),
 }
 
@@ -152,7 +153,7 @@ def convert_checkpoint(
 
 
 def _save(conversion: Conversion, output_dir: Path) -> None:
-    height, width = conversion.model.vit.embeddings.image_size
+    height, width = pair(conversion.model.config.image_size)
     threshold = {} if conversion.threshold is None else {"localization_threshold": conversion.threshold}
     processor = SATImageProcessor(size={"height": height, "width": width}, **conversion.preprocessing, **threshold)
     try:
