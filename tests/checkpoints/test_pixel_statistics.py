@@ -11,6 +11,9 @@ from test_sources import timm_names, vit
 from transformers import (
     DeiTConfig,
     DeiTForImageClassificationWithTeacher,
+    Dinov2Config,
+    Dinov2WithRegistersConfig,
+    DINOv3ViTConfig,
     ViTImageProcessorPil,
 )
 
@@ -118,6 +121,34 @@ class TestOtherViTs:
         assert list(build_processor(None, (32, 32), "half").image_mean) == HALF["image_mean"]
         with pytest.raises(ConfigurationError, match="training starts from none"):
             build_processor(None, (32, 32), "checkpoint")
+
+
+class TestDINO:
+    """By the files that come with Meta's: those of DINOv3 from satellites have a mean of their own."""
+
+    SATELLITE = {"image_mean": [0.43, 0.411, 0.296], "image_std": [0.213, 0.156, 0.143]}
+
+    def folder(self, tmp_path, config, **settings):
+        folder = tmp_path / config.model_type
+        config.save_pretrained(folder)
+        settings |= {"do_normalize": True, "do_rescale": True, "resample": 3, "rescale_factor": 1 / 255}
+        (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+        return folder
+
+    @pytest.mark.parametrize("config_class", [Dinov2Config, Dinov2WithRegistersConfig])
+    def test_dinov2(self, config_class, tmp_path, caplog):
+        crop = {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": True}
+        folder = self.folder(tmp_path, config_class(), image_processor_type="BitImageProcessor", **crop, **IMAGENET)
+        assert chosen(folder) == IMAGENET and not caplog.text
+        processor = build_processor(str(folder), (32, 32))
+        assert processor.view().size == (32, 32) and not processor.do_center_crop
+
+    @pytest.mark.parametrize("statistics", [IMAGENET, SATELLITE])
+    def test_dinov3(self, statistics, tmp_path, caplog):
+        square = {"size": {"height": 224, "width": 224}, "crop_size": None, "do_center_crop": None}
+        kind = {"image_processor_type": "DINOv3ViTImageProcessorFast", "data_format": "channels_first"}
+        folder = self.folder(tmp_path, DINOv3ViTConfig(), **kind, **square, **statistics)
+        assert chosen(folder) == statistics and not caplog.text
 
 
 class TestTimm:

@@ -13,11 +13,15 @@ from model_mixin import TINY, assert_same, images, tiny_model
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import (
+    AutoModel,
     BeitConfig,
     BeitForImageClassification,
     DeiTConfig,
     DeiTForImageClassification,
     DeiTForImageClassificationWithTeacher,
+    Dinov2Config,
+    Dinov2WithRegistersConfig,
+    DINOv3ViTConfig,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessorPil,
@@ -26,6 +30,7 @@ from transformers import (
 
 from modeling_sat import SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.checkpoints import CheckpointError, convert_checkpoint
+from modeling_sat.methods import METHODS
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "convert_checkpoint.py"
@@ -123,6 +128,52 @@ class TestAuthors:
             CheckpointError, match=r"part.safetensors (has no loc_token|is not a whole SAT|has no head)"
         ):
             convert_checkpoint(tmp_path / "part.safetensors", "sat", **HEADS)
+
+
+class TestTSCAM:
+    @pytest.fixture
+    def model(self):
+        torch.manual_seed(0)
+        fields = {name: value for name, value in TINY.items() if name != "num_spatial_layers"}
+        model = METHODS["ts_cam"].model_class(METHODS["ts_cam"].config_class(**fields)).eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.25)
+        return model
+
+    @pytest.fixture
+    def file(self, model, tmp_path):
+        """As their training writes it."""
+        weights = {f"module.{name}": value for name, value in timm_names(model).items()}
+        torch.save({"epoch": 3, "state_dict": weights, "best_map": 0.877}, tmp_path / "model_best.pth")
+        return tmp_path / "model_best.pth"
+
+    def test_same_outputs(self, model, file, tmp_path):
+        conversion = convert_checkpoint(file, "ts_cam", tmp_path / "out", **HEADS)
+        assert (conversion.new, conversion.left_out, conversion.threshold) == ([], [], 0.1)
+        loaded = type(model).from_pretrained(tmp_path / "out")
+        with torch.no_grad():
+            expected = model(images(), output_class_maps=True)
+            for converted in (conversion.model, loaded):
+                assert_same(converted(images(), output_class_maps=True), expected, rtol=0, atol=0)
+        processor = SATImageProcessor.from_pretrained(tmp_path / "out")
+        assert processor.localization_threshold == 0.1 and processor.view().size == (32, 32)
+
+    def test_another_number_of_classes_makes_a_new_head(self, file):
+        conversion = convert_checkpoint(file, "ts_cam", num_labels=7, **HEADS)
+        assert (conversion.new, sorted(conversion.left_out)) == (PATCH_HEAD, ["head.bias", "head.weight"])
+
+    def test_a_plain_classifier_is_refused(self, tmp_path):
+        save_file(timm_names(vit()), tmp_path / "deit.safetensors")
+        with pytest.raises(CheckpointError, match="is not a whole TS-CAM checkpoint: it lacks patch_classifier"):
+            convert_checkpoint(tmp_path / "deit.safetensors", "ts_cam", **HEADS)
+
+    def test_is_told_from_a_sat(self, file):
+        with pytest.raises(CheckpointError, match="has no loc_token, loc_embed, which a sat checkpoint has"):
+            convert_checkpoint(file, "sat", **HEADS)
+
+    def test_has_no_class_token_head(self, file):
+        with pytest.raises(CheckpointError, match="leave classifier at 'patch_tokens'"):
+            convert_checkpoint(file, "ts_cam", classifier="class_token", **HEADS)
 
 
 @pytest.fixture(scope="module")
@@ -384,6 +435,25 @@ class TestTransformersFolder:
         )
         assert model.dtype == torch.bfloat16
         assert (model.config._attn_implementation, model.config.area_target) == ("eager", 0.2)
+
+
+class TestOtherFamilies:
+    @pytest.mark.parametrize("config_class", [Dinov2Config, Dinov2WithRegistersConfig, DINOv3ViTConfig])
+    def test_backbone_without_classifier(self, config_class, tmp_path):
+        config = config_class(
+            **{name: TINY[name] for name in TINY if name not in ("num_spatial_layers", "num_labels")}
+        )
+        backbone = AutoModel.from_config(config)
+        backbone.save_pretrained(tmp_path / "backbone")
+        conversion = convert_checkpoint(str(tmp_path / "backbone"), "vit", tmp_path / "out", num_labels=7)
+        assert (conversion.new, conversion.left_out) == (PATCH_HEAD + SPATIAL, [])
+        loaded = SATForWeaklySupervisedLocalization.from_pretrained(tmp_path / "out")
+        weights = loaded.vit.state_dict()
+        for name, weight in backbone.state_dict().items():
+            torch.testing.assert_close(weights[name], weight, rtol=0, atol=0)
+        with torch.no_grad():
+            assert_same(loaded(images()), conversion.model.eval()(images()), rtol=0, atol=0)
+        assert SATImageProcessor.from_pretrained(tmp_path / "out").view().size == (32, 32)
 
 
 class TestScript:
