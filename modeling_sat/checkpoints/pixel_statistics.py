@@ -42,8 +42,8 @@ def pixel_statistics(checkpoint: str | Path, choice: StatisticsChoice | None = N
 
     Of a SAT or another method here, as its image processor says. Of a DeiT, whatever that says, by ImageNet's mean and
     standard deviation; one is known by its type, its name, or what its configuration or card says it comes from. Of
-    other ViTs, DINOv2 and DINOv3 among them, as their image processor says. A doubt is said in a warning. How images are resized is not carried over:
-    training and evaluation resize alike, bilinearly.
+    other ViTs, DINOv2 and DINOv3 among them, as their image processor says. A doubt is said in a warning. How images
+    are resized is not carried over: training and evaluation resize alike, bilinearly.
 
     Args:
         checkpoint: folder or Hub id.

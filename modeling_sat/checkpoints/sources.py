@@ -175,10 +175,7 @@ def _convert_transformers(
         raise CheckpointError(f"{checkpoint} is not a ViT checkpoint of transformers: {error}") from error
     new = sorted(loading["missing_keys"])
     _check_filled(checkpoint, new)
-    left_out = sorted(loading["unexpected_keys"])
-    if "classifier.weight" in new:
-        left_out = ["classifier.bias", "classifier.weight", *left_out]
-    return Conversion(model, new, left_out, preprocessing=pixel_statistics(checkpoint, choice))
+    return Conversion(model, new, sorted(loading["unexpected_keys"]), preprocessing=pixel_statistics(checkpoint, choice))
 
 
 def _check_filled(checkpoint: str | Path, new: list[str]) -> None:

@@ -92,7 +92,7 @@ class StartsFromViT(PreTrainedModel):
         weights = {rename(name): weight for name, weight in source.state_dict().items() if name not in absent}
         if kind in _AS_FIELDS:
             _drop_distillation_token(weights)
-        names = class_names(source_config.id2label)
+        names, found = class_names(source_config.id2label), set(weights)
 
         kwargs = {name: value for name, value in kwargs.items() if name not in reading}
         if config is None:
@@ -104,7 +104,8 @@ class StartsFromViT(PreTrainedModel):
         model, info = super().from_pretrained(
             None, *model_args, config=config, state_dict=weights, output_loading_info=True, **kwargs
         )
-        info["unexpected_keys"] = info["unexpected_keys"] | (set() if is_backbone else loading["unexpected_keys"])
+        unexpected = set() if kind in _AS_FIELDS else loading["unexpected_keys"]
+        info["unexpected_keys"] = info["unexpected_keys"] | unexpected | (found - weights.keys())
         return (model, info) if asked else model
 
 

@@ -20,6 +20,7 @@ from transformers import (
     DeiTForImageClassification,
     DeiTForImageClassificationWithTeacher,
     Dinov2Config,
+    Dinov2ForImageClassification,
     Dinov2WithRegistersConfig,
     DINOv3ViTConfig,
     ViTConfig,
@@ -409,7 +410,7 @@ class TestTransformersFolder:
     def test_backbone_without_classifier(self, tmp_path):
         vit(ViTModel).save_pretrained(tmp_path)
         conversion = convert_checkpoint(str(tmp_path), "vit", classifier="class_token", num_labels=5)
-        assert conversion.new == CLASS_HEAD + SPATIAL
+        assert (conversion.new, conversion.left_out) == (CLASS_HEAD + SPATIAL, [])
 
     def test_weights_of_something_else(self, tmp_path):
         vit().save_pretrained(tmp_path)
@@ -454,6 +455,14 @@ class TestOtherFamilies:
         with torch.no_grad():
             assert_same(loaded(images()), conversion.model.eval()(images()), rtol=0, atol=0)
         assert SATImageProcessor.from_pretrained(tmp_path / "out").view().size == (32, 32)
+
+    @pytest.mark.parametrize("classifier", ["patch_tokens", "class_token"])
+    def test_their_own_classifier_is_left_out(self, classifier, tmp_path):
+        # It reads the class token beside the mean of the patches.
+        vit(Dinov2ForImageClassification, Dinov2Config).save_pretrained(tmp_path)
+        conversion = convert_checkpoint(str(tmp_path), "vit", classifier=classifier)
+        assert conversion.new == (PATCH_HEAD if classifier == "patch_tokens" else CLASS_HEAD) + SPATIAL
+        assert conversion.left_out == CLASS_HEAD
 
 
 class TestScript:
