@@ -175,7 +175,8 @@ def _convert_transformers(
         raise CheckpointError(f"{checkpoint} is not a ViT checkpoint of transformers: {error}") from error
     new = sorted(loading["missing_keys"])
     _check_filled(checkpoint, new)
-    return Conversion(model, new, sorted(loading["unexpected_keys"]), preprocessing=pixel_statistics(checkpoint, choice))
+    left_out = sorted(loading["unexpected_keys"])
+    return Conversion(model, new, left_out, preprocessing=pixel_statistics(checkpoint, choice))
 
 
 def _check_filled(checkpoint: str | Path, new: list[str]) -> None:
