@@ -15,6 +15,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from ..checkpoints.pixel_statistics import StatisticsChoice
 from ..methods import METHODS
 from ..sentences import did_you_mean
+from .compositions import composed, configurations, method_file
 from .errors import ConfigurationError
 from .freezing import FREEZING
 from .trackers import usable_trackers
@@ -221,10 +222,10 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SAT
     """
     parser = _make_parser()
     argv = [part for argument in argv for part in (argument.split("=", 1) if argument[:2] == "--" else [argument])]
-    config = argv[argv.index("--config") + 1] if "--config" in argv[:-1] else None
-    from_file = [] if config is None else _as_argv(read_config(Path(config)))
+    config, method = (argv[argv.index(name) + 1] if name in argv[:-1] else None for name in ("--config", "--method"))
+    from_file = {} if config is None else with_method(read_config(Path(config)), Path(config), method)
     *arguments, _, unknown = parser.parse_args_into_dataclasses(
-        from_file + argv, return_remaining_strings=True, look_for_args_file=False
+        _as_argv(from_file) + argv, return_remaining_strings=True, look_for_args_file=False
     )
     if unknown:
         raise ConfigurationError(unknown_field(unknown[0].lstrip("-"), "The command line"))
@@ -245,6 +246,7 @@ def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
 
 def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The fields of a YAML file and of those it names under `extends`, relative to itself: one file or a list of them.
+    `<dataset>/<backbone>.yaml` need not be a file: see `compositions`.
 
     Later ones win over earlier ones, the file itself over all; `null` brings a field's default back.
 
@@ -265,12 +267,20 @@ def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any
     fields = {}
     for name in extended:
         other = Path(os.path.normpath(path.parent / name))
-        if not other.is_file():
+        if not other.is_file() and composed(other) is None:
             raise ConfigurationError(f"{path} extends {other}, which does not exist.{_neighbours(other)}")
         if other.resolve() in [file.resolve() for file in chain]:
             raise ConfigurationError(f"{', which extends '.join(map(str, (*chain, other)))}: a circle.")
         fields |= read_config(other, chain)
     return fields | content
+
+
+def with_method(fields: dict[str, Any], recipe: Path, method: str | None) -> dict[str, Any]:
+    """The fields of a recipe and, over them, the settings of a method that is not its own (`compositions.method_file`)."""
+    if method is None or method == fields.get("method", ModelArguments.method):
+        return fields
+    settings = method_file(recipe, method)
+    return fields | ({} if settings is None else read_config(settings)) | {"method": method}
 
 
 def _make_parser() -> _Parser:
@@ -280,6 +290,8 @@ def _make_parser() -> _Parser:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file() and (content := composed(path)) is not None:
+        return content
     if not path.is_file():
         raise ConfigurationError(f"There is no configuration file {path}.{_neighbours(path)}")
     try:
@@ -292,7 +304,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _neighbours(path: Path) -> str:
-    near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+    near = [str(other) for other in configurations(path.parent)]
     return f" There are {', '.join(near)}." if near else ""
 
 
