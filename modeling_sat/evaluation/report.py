@@ -11,6 +11,7 @@ from typing import Any
 
 import markdown
 
+from ..output.tables import markdown_table
 from .analysis import ERROR_CAUSES, count_causes, error_causes, median_of_correct
 from .evaluator import LocalizationEvaluator
 from .figures import draw_figures
@@ -189,7 +190,7 @@ def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
     parts = [
         f"# Localization on {runs[0].result['dataset']}",
         f"{_setting(runs[0].result)}. All numbers are percent.",
-        _table(["", *(run.name for run in runs)], [
+        markdown_table(["", *(run.name for run in runs)], [
             ["checkpoint", *(f"`{run.result['model']}`" for run in runs)],
             ["map", *(run.result["map"] for run in runs)],
             ["threshold", *(f"{run.result['threshold']:.3g}" for run in runs)],
@@ -238,10 +239,10 @@ def _metrics_table(runs: Sequence[EvaluatedRun]) -> str:
         if any(key in run.result["metrics"] for run in runs)
     ]
     if not boxes:
-        return _table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)
+        return markdown_table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)
     medians = [median_of_correct(run.evaluator.iou(run.result["threshold"])) for run in runs]
     rows.append(["median IoU of the correct", *map(_percent, medians), "", ""])
-    return _table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)
+    return markdown_table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)
 
 
 def _error_table(runs: Sequence[EvaluatedRun]) -> str:
@@ -252,16 +253,11 @@ def _error_table(runs: Sequence[EvaluatedRun]) -> str:
     }
     header = ["", *(f"{name}, {METRIC_NAMES[of]}" for name, of in shares)]
     rows = [[cause, *(_percent(share[cause]) for share in shares.values())] for cause in ERROR_CAUSES]
-    return _table(header, [*rows, ["all", *(_percent(sum(share.values())) for share in shares.values())]])
+    return markdown_table(header, [*rows, ["all", *(_percent(sum(share.values())) for share in shares.values())]])
 
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
 def _html(text: str, folder: Path) -> str:

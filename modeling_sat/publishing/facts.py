@@ -17,6 +17,7 @@ from ..checkpoints.run_record import RUN_FILE
 from ..evaluation.report import CONSTANT_MAP_NAMES, CONSTANT_NAMES, METRIC_NAMES, METRICS_FILE
 from ..methods import METHODS
 from ..models.configuration_sat import SATConfig
+from ..output.tables import markdown_table
 from .checkpoint_files import read_if_there
 from .errors import PublishingError
 
@@ -246,13 +247,12 @@ def table(result: dict[str, Any]) -> str:
         scores = ({"gt_known_loc": boxes[box]} if box in boxes else {}) | maps.get(even_map, {})
         names = [CONSTANT_NAMES[box]] * (box in boxes) + [CONSTANT_MAP_NAMES[even_map]] * (even_map in maps)
         columns += [(f"looking at nothing: {', '.join(names)}", scores)] if names else []
-    lines = [["", "this checkpoint", *(name for name, _ in columns)], ["---", *["---:"] * (len(columns) + 1)]]
-    for key, name in METRIC_NAMES.items():
-        if key in result["metrics"]:
-            lines.append(
-                [name, *(percent(values.get(key)) for values in (result["metrics"], *dict(columns).values()))]
-            )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = [
+        [name, *(percent(values.get(key)) for values in (result["metrics"], *dict(columns).values()))]
+        for key, name in METRIC_NAMES.items()
+        if key in result["metrics"]
+    ]
+    return markdown_table(["", "this checkpoint", *(name for name, _ in columns)], rows)
 
 
 def note(result: dict[str, Any]) -> str:

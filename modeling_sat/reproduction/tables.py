@@ -1,9 +1,10 @@
 """A study's findings as a Markdown table and as JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..output.tables import markdown_table
 from .claims import RULE
 from .names import CONSTANT_TITLES, DATASET_TITLES, METRIC_TITLES
 from .published import PUBLISHED, Numbers
@@ -63,7 +64,7 @@ def as_markdown(
     parts = [
         f"# {study.title} ({_place(name)} of the paper) on {dataset}",
         f"{what} percent: mean ± standard deviation over seeds.{paper} {setting}",
-        _table(header, rows),
+        markdown_table(header, rows),
     ]
     judged = judge(study, findings)
     if judged:
@@ -120,8 +121,3 @@ def _cell(summary: Summary | None, published: float | None, missing: str = MISSI
 
 def _place(name: str) -> str:
     return name.replace("table", "Table ").replace("fig", "Fig. ")
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
