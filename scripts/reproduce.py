@@ -6,24 +6,28 @@ python scripts/reproduce.py table8 --dataset imagenet --data_dir ILSVRC --model 
 Run it again to go on where it was stopped; tables share their runs. Any further `--field value` goes to every training.
 """
 
-import argparse
 import sys
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
+from transformers import HfArgumentParser
+
 from modeling_sat.processes import continues_alone
-from modeling_sat.reproduction import Stopped, add_options, reproduce
+from modeling_sat.reproduction import STUDIES, ReproductionOptions, Stopped, reproduce
 
 
 def main() -> None:
     if not continues_alone():
         return
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    parser = HfArgumentParser(
+        ReproductionOptions, description=__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    add_options(parser)
-    options, fields = parser.parse_known_args()
+    parser.add_argument("study", choices=list(STUDIES))
     try:
-        result = reproduce(options, fields, Path(__file__).resolve().parent)
+        options, others, fields = parser.parse_args_into_dataclasses(
+            return_remaining_strings=True, look_for_args_file=False
+        )
+        result = reproduce(others.study, options, fields, Path(__file__).resolve().parent)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except Stopped:

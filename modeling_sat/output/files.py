@@ -68,13 +68,16 @@ def as_json(content: Any, **arguments: Any) -> str:
         ) from error
 
 
-def write_json(file: str | Path, content: Any) -> None:
+def write_json(file: str | Path, content: Any, **arguments: Any) -> None:
     """Writes a JSON file for people and programs, whole or not at all.
+
+    Args:
+        arguments: of `json.dumps`.
 
     Raises:
         ValueError: a number is not finite.
     """
-    text = as_json(content, indent=2)
+    text = as_json(content, indent=2, **arguments)
     with written_aside(file) as opened:
         opened.write(text + "\n")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .names import METRIC_TITLES
-from .results import Findings, Key, standard_error, summarize
+from .results import Key, StudyResults, standard_error, summarize
 
 
 RULE = (
@@ -16,7 +16,7 @@ RULE = (
 class Claim:
     """A sentence about results. `judge` says one or more lines, none if the results are not part of this run."""
 
-    def judge(self, findings: Findings) -> list[str]:
+    def judge(self, results: StudyResults) -> list[str]:
         raise NotImplementedError
 
 
@@ -29,11 +29,11 @@ class Above(Claim):
     metric: str = "gt_known_loc"
     note: str = ""
 
-    def judge(self, findings: Findings) -> list[str]:
-        if self.better not in findings.outcomes or self.worse not in findings.outcomes:
+    def judge(self, results: StudyResults) -> list[str]:
+        if self.better not in results.outcomes or self.worse not in results.outcomes:
             return []
-        differences = findings.differences(self.better, self.worse, self.metric)
-        compared = f"{_say(self.better)} above {_say(self.worse)} in {METRIC_TITLES[self.metric]}"
+        differences = results.differences(self.better, self.worse, self.metric)
+        compared = f"{self.better} above {self.worse} in {METRIC_TITLES[self.metric]}"
         return [_verdict(differences, compared, self.note)]
 
 
@@ -44,13 +44,11 @@ class AboveOthers(Claim):
     method: str
     metric: str
 
-    def judge(self, findings: Findings) -> list[str]:
+    def judge(self, results: StudyResults) -> list[str]:
         lines = []
-        for key in findings.outcomes:
-            method, _, model = key.row.partition(", ")
-            own = Key(f"{self.method}, {model}" if model else self.method, key.column)
-            if method != self.method:
-                lines += Above(own, key, self.metric).judge(findings)
+        for key in results.outcomes:
+            if key.row != self.method:
+                lines += Above(key._replace(row=self.method), key, self.metric).judge(results)
         return lines
 
 
@@ -61,10 +59,10 @@ class AboveConstants(Claim):
     method: str
     metric: str
 
-    def judge(self, findings: Findings) -> list[str]:
+    def judge(self, results: StudyResults) -> list[str]:
         lines = []
-        for key, outcomes in findings.outcomes.items():
-            if key.row.partition(", ")[0] != self.method:
+        for key, outcomes in results.outcomes.items():
+            if key.row != self.method:
                 continue
             differences = [
                 100 * (outcome.metrics[self.metric] - max(known))
@@ -73,7 +71,7 @@ class AboveConstants(Claim):
                 and (known := [of[self.metric] for of in outcome.constants.values() if self.metric in of])
             ]
             title = METRIC_TITLES[self.metric]
-            lines.append(_verdict(differences, f"{_say(key)} above the best constant in {title}"))
+            lines.append(_verdict(differences, f"{key} above the best constant in {title}"))
         return lines
 
 
@@ -86,8 +84,8 @@ class ChangesLittle(Claim):
     limit: float | None = None
     metric: str = "gt_known_loc"
 
-    def judge(self, findings: Findings) -> list[str]:
-        known = {row: summary.mean for row in self.rows if (summary := findings.summary(Key(row), self.metric))}
+    def judge(self, results: StudyResults) -> list[str]:
+        known = {row: summary.mean for row in self.rows if (summary := results.summary(Key(row), self.metric))}
         if len(known) < 2:
             return []
         low, high = min(known, key=known.get), max(known, key=known.get)
@@ -107,14 +105,14 @@ class Reaches(Claim):
     paper: str
     metric: str = "gt_known_loc"
 
-    def judge(self, findings: Findings) -> list[str]:
-        high, low = findings.values(self.full, self.metric), findings.values(self.cheaper, self.metric)
+    def judge(self, results: StudyResults) -> list[str]:
+        high, low = results.values(self.full, self.metric), results.values(self.cheaper, self.metric)
         shares = summarize([100 * low[seed] / high[seed] for seed in low if high.get(seed)])
         if shares is None:
             return []
         spread = "" if shares.deviation is None else f" ± {shares.deviation:.1f}"
         return [
-            f"measured: {_say(self.cheaper)} reaches {shares.mean:.1f}{spread} % of {_say(self.full)} in "
+            f"measured: {self.cheaper} reaches {shares.mean:.1f}{spread} % of {self.full} in "
             f"{METRIC_TITLES[self.metric]} ({_seeds(shares.count)}); {self.paper}."
         ]
 
@@ -126,14 +124,14 @@ class Measured(Claim):
     metric: str
     sentence: str
 
-    def judge(self, findings: Findings) -> list[str]:
+    def judge(self, results: StudyResults) -> list[str]:
         lines = []
-        for key in findings.outcomes:
-            summary = findings.summary(key, self.metric)
+        for key in results.outcomes:
+            summary = results.summary(key, self.metric)
             if summary is not None:
                 spread = "" if summary.deviation is None else f" ± {summary.deviation:.1f}"
                 value = f"{summary.mean:.1f}{spread}"
-                lines.append(f"measured: {_say(key)} ({_seeds(summary.count)}): {self.sentence.format(value)}.")
+                lines.append(f"measured: {key} ({_seeds(summary.count)}): {self.sentence.format(value)}.")
         return lines
 
 
@@ -147,10 +145,6 @@ def _verdict(differences: list[float], compared: str, note: str = "") -> str:
     error = standard_error(differences)
     word = "within the spread" if abs(mean) <= error else "holds" if mean > 0 else "does not hold"
     return f"{word}: {compared} by {mean:.1f} ± {error:.1f} points ({above} of {_seeds(len(differences))}){note}."
-
-
-def _say(key: Key) -> str:
-    return f"{key.row}, {key.column}" if key.column else key.row
 
 
 def _seeds(count: int) -> str:

@@ -1,23 +1,22 @@
 """`scripts/reproduce.py`: from a study's name to its table."""
 
-import argparse
-import json
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datasets import IterableDataset
 
 from ..data import load_wsol_dataset
 from ..inference.localize import has_boxes, has_masks
+from ..output.files import path_written_aside, write_json, written_aside
 from ..training.arguments import ConfigurationError, resolve_fields
 from .identity import Identifier, reader_options
-from .names import METRIC_TITLES
-from .recipes import Cell, Recipe, find_recipes, make_cell, parse_fields
-from .results import Findings, Key
+from .names import METRIC_TITLES, MODEL_TITLES
+from .recipes import Recipe, Run, find_recipes, make_run, parse_fields
+from .results import Key, StudyResults
 from .runner import Runner, commands, read_outcome
 from .setting import describe
 from .steps import as_many_steps, count_images
@@ -38,7 +37,7 @@ class Reproduction:
     Args:
         table: Markdown.
         folder: where table.md, results.json and figure.png are.
-        failed: folder of each failed cell → why.
+        failed: folder of each failed run → why.
     """
 
     table: str
@@ -46,30 +45,50 @@ class Reproduction:
     failed: dict[Path, str]
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", choices=list(STUDIES))
-    parser.add_argument("--dataset", required=True, help="shapes, tiny_imagenet, cub, imagenet, …")
-    parser.add_argument("--data_dir", help="the dataset's folder")
-    parser.add_argument("--model", choices=["deit-tiny", "deit-small", "deit-base"], help="default: the paper's")
-    parser.add_argument(
-        "--config", type=Path, help="recipe; default: scripts/configs/DATASET/MODEL.yaml, laptop.yaml of "
-        + " and ".join(LAPTOP_DATASETS),
-    )  # fmt: skip
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training, and choice of images")
-    parser.add_argument("--rows", nargs="+", help="some of the study's rows, by name or letter")
-    parser.add_argument("--protocol", choices=["sat", "wsolevaluation"], help="default: the recipe's, or else sat")
-    parser.add_argument("--select_on_test", action="store_true", help="the published habit for the threshold")
-    parser.add_argument("--ten_crop", action="store_true", help="classify by ten crops, as the paper does")
-    parser.add_argument("--jobs", type=int, help="runs at once; default: one for each GPU, or for each CPU core")
-    parser.add_argument("--output_dir", type=Path, default=Path("outputs/reproduction"))
-    parser.add_argument("--dry_run", action="store_true", help="write the runs' configurations, print the commands")
+@dataclass
+class ReproductionOptions:
+    """How a study is run; `scripts/reproduce.py` has them on its command line."""
+
+    dataset: str = field(metadata={"help": "shapes, tiny_imagenet, cub, imagenet, …"})
+    data_dir: str | None = field(default=None, metadata={"help": "The dataset's folder."})
+    model: Literal[tuple(MODEL_TITLES)] | None = field(default=None, metadata={"help": "Default: the paper's."})
+    config: Path | None = field(
+        default=None,
+        metadata={
+            "help": "Recipe; default: scripts/configs/DATASET/MODEL.yaml, laptop.yaml of "
+            + " and ".join(LAPTOP_DATASETS)
+        },
+    )
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2], metadata={"help": "Of training, and of the choice of images."}
+    )
+    rows: list[str] | None = field(default=None, metadata={"help": "Some of the study's rows, by name or letter."})
+    protocol: Literal["sat", "wsolevaluation"] | None = field(
+        default=None, metadata={"help": "Default: the recipe's, or else sat."}
+    )
+    select_on_test: bool = field(default=False, metadata={"help": "The published habit for the threshold."})
+    ten_crop: bool = field(default=False, metadata={"help": "Classify by ten crops, as the paper does."})
+    jobs: int | None = field(
+        default=None, metadata={"help": "Runs at once; default: one for each GPU, or for each CPU core."}
+    )
+    output_dir: Path = Path("outputs/reproduction")
+    dry_run: bool = field(default=False, metadata={"help": "Write the runs' configurations, print the commands."})
+
+    def __post_init__(self):
+        """
+        Raises:
+            ConfigurationError: jobs is not a number of runs.
+        """
+        if self.jobs is not None and self.jobs < 1:
+            raise ConfigurationError(f"jobs is {self.jobs}; a whole number of at least 1 was expected.")
+        self.seeds = list(dict.fromkeys(self.seeds))
 
 
-def reproduce(options: argparse.Namespace, fields: Sequence[str], scripts: Path) -> Reproduction | None:
-    """Runs a study's cells that are not there yet, and writes its table, numbers and figure.
+def reproduce(name: str, options: ReproductionOptions, fields: Sequence[str], scripts: Path) -> Reproduction | None:
+    """Trains and evaluates a study's runs that are not there yet, and writes its table, numbers and figure.
 
     Args:
-        options: those of `add_options`.
+        name: of the study, a key of `STUDIES`.
         fields: `--field value …`, training fields of every run.
         scripts: the folder of train.py, evaluate.py and configs/.
 
@@ -77,43 +96,33 @@ def reproduce(options: argparse.Namespace, fields: Sequence[str], scripts: Path)
         None of a dry run, whose commands are printed.
 
     Raises:
-        ConfigurationError: no such recipe, field or row; no boxes or masks; or a cell that was tampered with.
+        ConfigurationError: no such recipe, field or row; no boxes or masks; or a run that was tampered with.
         Stopped: by Ctrl-C or SIGTERM.
     """
-    study, added = STUDIES[options.study], parse_fields(fields)
-    if options.jobs is not None and options.jobs < 1:
-        raise ConfigurationError(f"jobs is {options.jobs}; a whole number of at least 1 was expected.")
-    seeds = list(dict.fromkeys(options.seeds))
+    study, added = STUDIES[name], parse_fields(fields)
     rows = choose_rows(study, options.dataset, options.rows)
     recipes = find_recipes(scripts / "configs", options.dataset, options.model, options.config, study.by_model, added)
     check_added(study, added)
-    check_needs(options, study, recipes)
-    evaluate_options = [f"--{name}" for name in ("select_on_test", "ten_crop") if getattr(options, name)]
-    cells = make_cells(study, rows, recipes, seeds, options, evaluate_options)
-    for cell in unique(cells):
-        anew = cell.why_anew()
+    check_needs(name, options, recipes)
+    evaluate_options = [f"--{option}" for option in ("select_on_test", "ten_crop") if getattr(options, option)]
+    places = make_runs(study, rows, recipes, options, evaluate_options)
+    runs = unique(places)
+    for run in runs:
+        anew = run.why_anew()
         if anew is not None and not options.dry_run:
             print(anew)
-        cell.write_config()
+        run.write_config()
     if options.dry_run:
-        for cell in unique(cells):
-            for command in commands(cell, scripts, evaluate_options):
+        for run in runs:
+            for command in commands(run, scripts, evaluate_options):
                 print(shlex.join(command))
         return None
-    failed = Runner(scripts, options.jobs, evaluate_options).run(unique(cells))
-    findings = Findings(
-        rows=list(dict.fromkeys(key.row for key in cells)),
-        columns=[column.name for column in study.columns],
-        outcomes={
-            key: {
-                seed: read_outcome(cell, study.measure)
-                for seed, cell in by_seed.items()
-                if cell.folder not in failed
-            }
-            for key, by_seed in cells.items()
-        },
-    )  # fmt: skip
-    return write(options, study, recipes, findings, failed)
+    failed = Runner(scripts, options.jobs, evaluate_options).run(runs)
+    outcomes = {
+        key: {seed: read_outcome(run, study.measure) for seed, run in by_seed.items() if run.folder not in failed}
+        for key, by_seed in places.items()
+    }
+    return write(name, options, recipes, StudyResults(outcomes), failed)
 
 
 def choose_rows(study: Study, dataset: str, wanted: Sequence[str] | None) -> list[Row]:
@@ -132,23 +141,22 @@ def choose_rows(study: Study, dataset: str, wanted: Sequence[str] | None) -> lis
     return chosen
 
 
-def make_cells(
+def make_runs(
     study: Study,
     rows: Sequence[Row],
     recipes: Sequence[Recipe],
-    seeds: Sequence[int],
-    options: argparse.Namespace,
+    options: ReproductionOptions,
     evaluate_options: Sequence[str] = (),
     count: Callable[[Mapping[str, Any]], tuple[int, int]] = count_images,
-) -> dict[Key, dict[int, Cell]]:
-    """Place in the table → seed → cell. Different places may be the same cell.
+) -> dict[Key, dict[int, Run]]:
+    """Place in the table → seed → run. Different places may be the same run.
 
     Args:
         count: gives the number of all training images of a run, and of classes.
     """
-    runs = options.output_dir / "runs"
+    folder = options.output_dir / "runs"
     identifier = Identifier(options.output_dir)
-    cells: dict[Key, dict[int, Cell]] = {}
+    places: dict[Key, dict[int, Run]] = {}
     for recipe in recipes:
         shared = shared_fields(recipe, options)
         view = {**recipe.fields, **recipe.added}.get("view")
@@ -156,7 +164,7 @@ def make_cells(
         evaluation = "-".join(
             filter(None, ["evaluation", *names, *(option.lstrip("-") for option in evaluate_options)])
         )
-        data = {**recipe.fields, **recipe.added, **shared, "dataset": options.dataset, "data_seed": seeds[0]}
+        data = {**recipe.fields, **recipe.added, **shared, "dataset": options.dataset, "data_seed": options.seeds[0]}
         counts = count(data) if study.few_images else None
         for row in rows:
             for column in study.columns:
@@ -164,27 +172,26 @@ def make_cells(
                 if few is not None:
                     whole = recipe.with_changes(recipe.changed_by(row)) | shared
                     fields |= as_many_steps(whole, counts[0], few * counts[1])
-                name = f"{row.name}, {recipe.label}" if study.by_model else row.name
-                cells[Key(name, column.name)] = {
-                    seed: make_cell(
-                        recipe, (row, column), seed, options.dataset, runs, evaluation, fields, identifier
+                places[Key(row.name, column.name, recipe.label if study.by_model else "")] = {
+                    seed: make_run(
+                        recipe, (row, column), seed, options.dataset, folder, evaluation, fields, identifier
                     )
-                    for seed in seeds
-                }  # fmt: skip
-    return cells
+                    for seed in options.seeds
+                }
+    return places
 
 
-def shared_fields(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
+def shared_fields(recipe: Recipe, options: ReproductionOptions) -> dict[str, Any]:
     """Training fields that the command's own options give to every run of a recipe."""
     shared = {"protocol": options.protocol or {**recipe.fields, **recipe.added}.get("protocol") or "sat"}
     return shared if options.data_dir is None else {**shared, "data_dir": options.data_dir}
 
 
-def unique(cells: dict[Key, dict[int, Cell]]) -> list[Cell]:
-    """Each once, all cells of a seed before the next seed's, so that a table fills evenly."""
-    seeds = list(dict.fromkeys(seed for by_seed in cells.values() for seed in by_seed))
-    ordered = [by_seed[seed] for seed in seeds for by_seed in cells.values()]
-    return list({cell.folder: cell for cell in ordered}.values())
+def unique(places: Mapping[Key, Mapping[int, Run]]) -> list[Run]:
+    """Each once, all runs of a seed before the next seed's, so that a table fills evenly."""
+    seeds = list(dict.fromkeys(seed for by_seed in places.values() for seed in by_seed))
+    ordered = [by_seed[seed] for seed in seeds for by_seed in places.values()]
+    return list({run.folder: run for run in ordered}.values())
 
 
 def check_added(study: Study, added: Mapping[str, Any]) -> None:
@@ -199,7 +206,7 @@ def check_added(study: Study, added: Mapping[str, Any]) -> None:
             )
 
 
-def check_needs(options: argparse.Namespace, study: Study, recipes: Sequence[Recipe]) -> None:
+def check_needs(name: str, options: ReproductionOptions, recipes: Sequence[Recipe]) -> None:
     """
     Raises:
         ConfigurationError: the test images have no boxes or masks, and the study shows metrics of them.
@@ -207,7 +214,7 @@ def check_needs(options: argparse.Namespace, study: Study, recipes: Sequence[Rec
     asked = set()
     for recipe in recipes:
         fields = resolve_fields({**recipe.fields, **recipe.added, **shared_fields(recipe, options)})
-        settings = {name: fields[name] for name in ("classes", "allow_partial", "on_bad_image")}
+        settings = {option: fields[option] for option in ("classes", "allow_partial", "on_bad_image")}
         settings |= {"seed": options.seeds[0]} | reader_options(fields)
         if (request := repr((fields["data_dir"], settings))) in asked:
             continue
@@ -216,37 +223,39 @@ def check_needs(options: argparse.Namespace, study: Study, recipes: Sequence[Rec
         if isinstance(test, IterableDataset):
             raise ConfigurationError("Images are evaluated from disk; leave streaming out of dataset_options.")
         there = {"boxes": has_boxes(test), "masks": has_masks(test)}
-        for what, metrics in study.needs.items():
+        for what, metrics in STUDIES[name].needs.items():
             if not there[what]:
                 titles = ", ".join(METRIC_TITLES[metric] for metric in metrics)
                 others = [kind for kind, known in there.items() if known]
                 raise ConfigurationError(
-                    f"{options.study} is about {what}, and the test images of {options.dataset} have none"
+                    f"{name} is about {what}, and the test images of {options.dataset} have none"
                     f"{f', {others[0]} alone' if others else ''}; it shows {titles}. {NEEDS_HINT[what]}"
                 )
 
 
 def write(
-    options: argparse.Namespace, study: Study, recipes: Sequence[Recipe], findings: Findings, failed: dict[Path, str]
+    name: str, options: ReproductionOptions, recipes: Sequence[Recipe], results: StudyResults, failed: dict[Path, str]
 ) -> Reproduction:
-    dataset, published = published_for(options.study, options.dataset)
-    folder = options.output_dir / f"{options.study}-{options.dataset.replace('/', '-')}"
+    study = STUDIES[name]
+    dataset, published = published_for(name, options.dataset)
+    folder = options.output_dir / f"{name}-{options.dataset.replace('/', '-')}"
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = list(dict.fromkeys(options.seeds))
-    added = "".join(f", {name} {value}" for name, value in recipes[0].added.items())
+    added = "".join(f", {option} {value}" for option, value in recipes[0].added.items())
     setting = (
         f"Trained by {', '.join(os.path.relpath(recipe.path) for recipe in recipes)}{added}; "
-        f"seeds {', '.join(map(str, seeds))}. {describe(findings, study.metrics, study.few_images)}"
+        f"seeds {', '.join(map(str, options.seeds))}. {describe(results, study.metrics, study.few_images)}"
     )
-    table = as_markdown(options.study, study, options.dataset, setting, findings, failed)
-    (folder / "table.md").write_text(table)
+    table = as_markdown(name, study, options.dataset, setting, results, failed)
+    with written_aside(folder / "table.md") as file:
+        file.write(table)
     content = {
-        "study": options.study, "dataset": options.dataset, "recipes": [str(recipe.path) for recipe in recipes],
+        "study": name, "dataset": options.dataset, "recipes": [str(recipe.path) for recipe in recipes],
         "fields": dict(recipes[0].added), "setting": setting, "select_on_test": options.select_on_test,
-        "ten_crop": options.ten_crop, "seeds": seeds, "published_dataset": dataset,
-        "failed": {str(path): reason for path, reason in failed.items()}, **as_json(study, findings, published),
+        "ten_crop": options.ten_crop, "seeds": options.seeds, "published_dataset": dataset,
+        "failed": {str(path): reason for path, reason in failed.items()}, **as_json(study, results, published),
     }  # fmt: skip
-    (folder / "results.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    if study.figure is not None and any(findings.outcomes.values()):
-        study.figure(findings).savefig(folder / "figure.png", dpi=120)
+    write_json(folder / "results.json", content, ensure_ascii=False)
+    if study.figure is not None and any(results.outcomes.values()):
+        with path_written_aside(folder / "figure.png") as aside:
+            study.figure(results).savefig(aside, dpi=120)
     return Reproduction(table, folder, failed)

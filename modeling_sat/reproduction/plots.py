@@ -1,4 +1,4 @@
-"""Figures of a study's findings: means, and every seed as a dot."""
+"""Figures of a study's results: means, and every seed as a dot."""
 
 from collections.abc import Callable
 from itertools import cycle
@@ -10,26 +10,26 @@ from matplotlib.figure import Figure
 
 from ..evaluation.figures import Results, accuracy_over_thresholds, iou_by_size, iou_distribution
 from .names import CONSTANT_TITLES, METRIC_TITLES
-from .results import Findings, Key
+from .results import Key, StudyResults
 
 
-Draw = Callable[[Findings], Figure]
+Draw = Callable[[StudyResults], Figure]
 
 
 def bars(*metrics: str) -> Draw:
     """A panel for each metric, a bar for each row."""
 
-    def draw(findings: Findings) -> Figure:
-        rows = [row for row in findings.rows if findings.summary(Key(row), metrics[0])]
+    def draw(results: StudyResults) -> Figure:
+        rows = [row for row in results.rows if results.summary(row, metrics[0])]
         figure = Figure(figsize=(4.6 * len(metrics) + 1, 1.5 + 0.5 * len(rows)), layout="constrained")
         for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0], metrics):
             for index, row in enumerate(rows):
-                values = _percent(findings, Key(row), metric)
+                values = _percent(results, row, metric)
                 axes.barh(index, np.mean(values), color=f"C{index}", alpha=0.35)
                 axes.plot(values, _jitter(index, values), "o", color=f"C{index}", markersize=4)
-            axes.set_yticks(range(len(rows)), rows)
+            axes.set_yticks(range(len(rows)), map(str, rows))
             axes.set(xlabel=f"{METRIC_TITLES[metric]} (%)", xlim=(0, 100))
-            _constants(axes, findings, metric, axes.axvline)
+            _constants(axes, results, metric, axes.axvline)
             _legend(axes, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
             axes.margins(y=0.02)
         axes.invert_yaxis()
@@ -41,15 +41,16 @@ def bars(*metrics: str) -> Draw:
 def lines(metric: str, xlabel: str) -> Draw:
     """A line for each row over the columns."""
 
-    def draw(findings: Findings) -> Figure:
+    def draw(results: StudyResults) -> Figure:
         figure = Figure(figsize=(7.5, 4.5), layout="constrained")
         axes = figure.subplots()
-        for index, row in enumerate(findings.rows):
-            shift = 0.06 * (index - (len(findings.rows) - 1) / 2)
-            _line(axes, findings, [Key(row, column) for column in findings.columns], metric, f"C{index}", row, shift)
-        axes.set_xticks(range(len(findings.columns)), findings.columns)
+        for index, row in enumerate(results.rows):
+            shift = 0.06 * (index - (len(results.rows) - 1) / 2)
+            keys = [row.at(column) for column in results.columns]
+            _line(axes, results, keys, metric, f"C{index}", str(row), shift)
+        axes.set_xticks(range(len(results.columns)), results.columns)
         axes.set(xlabel=xlabel, ylabel=f"{METRIC_TITLES[metric]} (%)")
-        _constants(axes, findings, metric, axes.axhline)
+        _constants(axes, results, metric, axes.axhline)
         _legend(axes)
         return figure
 
@@ -59,17 +60,17 @@ def lines(metric: str, xlabel: str) -> Draw:
 def sweeps(metric: str) -> Draw:
     """A panel for each quantity, told by the first word of a row's name, over its values, the second word (Fig. 4)."""
 
-    def draw(findings: Findings) -> Figure:
-        named = [row.split(" ", 1) for row in findings.rows if findings.summary(Key(row), metric)]
+    def draw(results: StudyResults) -> Figure:
+        named = [row.row.split(" ", 1) for row in results.rows if results.summary(row, metric)]
         quantities = list(dict.fromkeys(quantity for quantity, _ in named))
         figure = Figure(figsize=(4.6 * max(1, len(quantities)) + 0.6, 3.9), layout="constrained")
         panels = figure.subplots(1, max(1, len(quantities)), squeeze=False, sharey=True)[0]
         for axes, quantity in zip(panels, quantities):
             values = [value for known, value in named if known == quantity]
-            _line(axes, findings, [Key(f"{quantity} {value}") for value in values], metric, "C0")
+            _line(axes, results, [Key(f"{quantity} {value}") for value in values], metric, "C0")
             axes.set_xticks(range(len(values)), values)
             axes.set(xlabel=quantity)
-            _constants(axes, findings, metric, axes.axhline)
+            _constants(axes, results, metric, axes.axhline)
             _legend(axes)
         panels[0].set_ylabel(f"{METRIC_TITLES[metric]} (%)")
         return figure
@@ -80,65 +81,65 @@ def sweeps(metric: str) -> Draw:
 def boxes(metric: str) -> Draw:
     """A box over seeds for each row and column, its mean as a number (Fig. 8)."""
 
-    def draw(findings: Findings) -> Figure:
+    def draw(results: StudyResults) -> Figure:
         figure = Figure(figsize=(7.5, 4.5), layout="constrained")
         axes = figure.subplots()
-        width = 0.7 / len(findings.rows)
-        for index, row in enumerate(findings.rows):
-            samples = [_percent(findings, Key(row, column), metric) for column in findings.columns]
-            places = np.arange(len(samples)) + width * (index - (len(findings.rows) - 1) / 2)
+        width = 0.7 / len(results.rows)
+        for index, row in enumerate(results.rows):
+            samples = [_percent(results, row.at(column), metric) for column in results.columns]
+            places = np.arange(len(samples)) + width * (index - (len(results.rows) - 1) / 2)
             drawn = axes.boxplot(
                 samples, positions=places, widths=0.8 * width, showfliers=False, patch_artist=True,
                 boxprops={"facecolor": f"C{index}", "alpha": 0.25}, medianprops={"color": f"C{index}"},
                 manage_ticks=False,
             )  # fmt: skip
-            drawn["boxes"][0].set_label(row)
+            drawn["boxes"][0].set_label(str(row))
             for place, sample in zip(places, samples):
                 if sample:
                     axes.plot(_jitter(place, sample, 0.1 * width), sample, "o", color=f"C{index}", markersize=4)
                     axes.annotate(
                         f"{np.mean(sample):.1f}", (place, max(sample)), (0, 6), textcoords="offset points", ha="center"
                     )
-        axes.set_xticks(range(len(findings.columns)), findings.columns)
+        axes.set_xticks(range(len(results.columns)), results.columns)
         axes.set(xlabel="training images per class", ylabel=f"{METRIC_TITLES[metric]} (%)")
         axes.margins(y=0.1)
-        _constants(axes, findings, metric, axes.axhline)
+        _constants(axes, results, metric, axes.axhline)
         _legend(axes)
         return figure
 
     return draw
 
 
-def overlap_distribution(findings: Findings) -> Figure:
+def overlap_distribution(results: StudyResults) -> Figure:
     """Fig. 5."""
-    return iou_distribution(_results(findings))
+    return iou_distribution(_results(results))
 
 
-def overlap_by_size(findings: Findings) -> Figure:
+def overlap_by_size(results: StudyResults) -> Figure:
     """Fig. 6."""
-    return iou_by_size(_results(findings))
+    return iou_by_size(_results(results))
 
 
-def accuracy_by_threshold(findings: Findings) -> Figure:
+def accuracy_by_threshold(results: StudyResults) -> Figure:
     """Fig. 7."""
     constants = {
         CONSTANT_TITLES[name]: float(np.mean(metrics["gt_known_loc"])) / 100
-        for name, metrics in findings.constants().items()
+        for name, metrics in results.constants().items()
         if "gt_known_loc" in metrics
     }
-    return accuracy_over_thresholds(_results(findings), constants)
+    return accuracy_over_thresholds(_results(results), constants)
 
 
-def _results(findings: Findings) -> Results:
+def _results(results: StudyResults) -> Results:
     return {
-        f"{key.row}, seed {seed}": (outcome.records(), outcome.threshold)
-        for key, outcomes in findings.outcomes.items()
+        f"{key}, seed {seed}": (outcome.records(), outcome.threshold)
+        for key, outcomes in results.outcomes.items()
         for seed, outcome in outcomes.items()
     }
 
 
-def _percent(findings: Findings, key: Key, metric: str) -> list[float]:
-    return [100 * value for value in findings.values(key, metric).values()]
+def _percent(results: StudyResults, key: Key, metric: str) -> list[float]:
+    return [100 * value for value in results.values(key, metric).values()]
 
 
 def _jitter(place: float, values: list[float], width: float = 0.08) -> np.ndarray:
@@ -146,9 +147,9 @@ def _jitter(place: float, values: list[float], width: float = 0.08) -> np.ndarra
 
 
 def _line(
-    axes: Axes, findings: Findings, keys: list[Key], metric: str, colour: str, label: str = "", shift: float = 0
+    axes: Axes, results: StudyResults, keys: list[Key], metric: str, colour: str, label: str = "", shift: float = 0
 ) -> None:
-    samples = {place: _percent(findings, key, metric) for place, key in enumerate(keys)}
+    samples = {place: _percent(results, key, metric) for place, key in enumerate(keys)}
     samples = {place: sample for place, sample in samples.items() if sample}
     places = [place + shift for place in samples]
     axes.plot(places, [np.mean(sample) for sample in samples.values()], color=colour, label=label or None)
@@ -156,9 +157,9 @@ def _line(
         axes.plot(_jitter(place, sample, 0.02), sample, "o", color=colour, markersize=4, alpha=0.6)
 
 
-def _constants(axes: Axes, findings: Findings, metric: str, line: Callable) -> None:
+def _constants(axes: Axes, results: StudyResults, metric: str, line: Callable) -> None:
     """Grey lines of what looks at nothing, named in the legend."""
-    known = {name: metrics[metric] for name, metrics in findings.constants().items() if metric in metrics}
+    known = {name: metrics[metric] for name, metrics in results.constants().items() if metric in metrics}
     for (name, values), style in zip(known.items(), cycle((":", "--"))):
         line(float(np.mean(values)), color="0.4", linestyle=style, linewidth=1, label=CONSTANT_TITLES[name])
 

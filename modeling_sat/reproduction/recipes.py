@@ -1,4 +1,4 @@
-"""What is trained: a recipe, what a row changes of it, and the cell, a folder, that it is trained in."""
+"""What is trained: a recipe, what a row changes of it, and the run, a folder, that it is trained in."""
 
 import dataclasses
 import glob
@@ -13,8 +13,16 @@ from typing import Any
 import yaml
 
 from ..methods import METHODS
-from ..output.files import read_json
-from ..training.arguments import ARGUMENTS, ConfigurationError, ModelArguments, read_config, unknown_field
+from ..output.files import read_json, write_json, written_aside
+from ..training.arguments import (
+    ARGUMENTS,
+    ConfigurationError,
+    ModelArguments,
+    read_config,
+    unknown_field,
+    with_method,
+)
+from ..training.compositions import configurations
 from .identity import Identifier, differences, identity_key
 from .names import MODEL_TITLES
 from .studies import LAPTOP_DATASETS, Row
@@ -22,7 +30,7 @@ from .studies import LAPTOP_DATASETS, Row
 
 TRAINING_FIELDS = {field.name: field for arguments in ARGUMENTS for field in dataclasses.fields(arguments)}
 IDENTITY_FILE = "cell.json"
-"""In a cell: what its run was made from, see `identity`."""
+"""In a run's folder: what it was made from, see `identity`."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Recipe:
         label: what tables call it, such as DeiT-S.
         path: of the file.
         fields: training field → value.
-        added: those of the command line, which become part of a cell's name.
+        added: those of the command line, which become part of a run's name.
     """
 
     label: str
@@ -52,18 +60,21 @@ class Recipe:
             changed |= row.fields
         if changed.get("method", "sat") not in METHODS:
             raise ConfigurationError(f"There is no method {changed['method']!r} in modeling_sat.methods.METHODS.")
-        return {name: value for name, value in changed.items() if value != self.fields.get(name, _default(name))}
+        own = with_method(self.fields, self.path, changed.get("method"))
+        own = own | {"method": self.fields.get("method", _default("method"))}
+        return {name: value for name, value in changed.items() if value != own.get(name, _default(name))}
 
     def with_changes(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """All fields of a run; those that its method does not know are left out."""
-        fields = {**self.fields, **changed}
+        fields = with_method(self.fields, self.path, changed.get("method")) | changed
         known = {field.name for field in dataclasses.fields(METHODS[fields.get("method", "sat")].config_class)}
-        of_models = {field.name for field in dataclasses.fields(ModelArguments)} - {"method", "model"}
+        of_models = {field.name for field in dataclasses.fields(ModelArguments)}
+        of_models -= {"method", "model", "pixel_statistics", "trust_remote_code"}
         return {name: value for name, value in fields.items() if name not in of_models or name in known}
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """One training run of a seed.
 
     Args:
@@ -96,8 +107,9 @@ class Cell:
                     "or remove that folder."
                 )
         self.folder.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(self.identity, indent=2, ensure_ascii=False) + "\n")
-        self.config.write_text(yaml.safe_dump(dict(self.fields), sort_keys=False, allow_unicode=True))
+        write_json(record, self.identity, ensure_ascii=False)
+        with written_aside(self.config) as file:
+            yaml.safe_dump(dict(self.fields), file, sort_keys=False, allow_unicode=True)
 
     def why_anew(self) -> str | None:
         """Where a run of the same name is there that this one is not: in what they differ."""
@@ -116,7 +128,7 @@ class Cell:
         return None
 
 
-def make_cell(
+def make_run(
     recipe: Recipe,
     rows: Sequence[Row],
     seed: int,
@@ -125,12 +137,12 @@ def make_cell(
     evaluation_name: str = "evaluation",
     shared: Mapping[str, Any] | None = None,
     identifier: Identifier | None = None,
-) -> Cell:
-    """The cell of a recipe as changed by `rows`, below the folder `runs`; the same run has the same folder.
+) -> Run:
+    """The run of a recipe as changed by `rows`, below the folder `runs`; the same run has the same folder.
 
     Args:
         shared: further training fields, such as data_dir, that are not named in the folder's name.
-        identifier: that of the other cells of a call, which spares looking at the same data again.
+        identifier: that of the other runs of a call, which spares looking at the same data again.
     """
     changed = recipe.changed_by(*rows)
     fields = recipe.with_changes(changed) | dict(shared or {}) | {"dataset": dataset}
@@ -141,7 +153,7 @@ def make_cell(
     own = {
         "seed": seed, "data_seed": seed, "output_dir": str(folder / "model"), "save_total_limit": 1, "disable_tqdm": True
     }  # fmt: skip
-    return Cell(folder, fields | own, folder / evaluation_name, identity)
+    return Run(folder, fields | own, folder / evaluation_name, identity)
 
 
 def slug(changed: Mapping[str, Any]) -> str:
@@ -176,11 +188,11 @@ def find_recipes(
         return [read_recipe(config, MODEL_TITLES.get(model, config.stem), added)]
     if model is None and dataset in LAPTOP_DATASETS:
         return [read_recipe(configs / dataset / "laptop.yaml", "laptop", added)]
+    there = configurations(configs / dataset)
     paths = {name: configs / dataset / f"{name.replace('-', '_')}.yaml" for name in MODEL_TITLES}
-    paths = {name: path for name, path in paths.items() if path.is_file()}
+    paths = {name: path for name, path in paths.items() if path in there}
     if not paths or (model is not None and model not in paths):
-        there = sorted(str(path) for path in (configs / dataset).glob("*.yaml"))
-        known = f"there are {', '.join(there)}" if there else f"{configs / dataset} has none"
+        known = f"there are {', '.join(map(str, there))}" if there else f"{configs / dataset} has none"
         wanted = f"on {dataset}" if model is None else f"of {model} on {dataset}"
         raise ConfigurationError(f"There is no recipe {wanted}; {known}. Give one by --config.")
     if model is not None:

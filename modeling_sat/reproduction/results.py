@@ -1,4 +1,4 @@
-"""What the cells of a study measured: seeds, means, spreads."""
+"""What the runs of a study measured: seeds, means, spreads."""
 
 import math
 import statistics
@@ -16,7 +16,7 @@ from ..evaluation.report import RECORDS_FILE
 
 @dataclass(frozen=True)
 class Outcome:
-    """One evaluated cell.
+    """One evaluated run.
 
     Args:
         metrics: name → fraction in [0, 1].
@@ -47,10 +47,24 @@ class Outcome:
 
 
 class Key(NamedTuple):
-    """A place in a study's table."""
+    """A place in a study's table.
+
+    Args:
+        row: its name, of a method its title.
+        column: none where a table's columns are metrics.
+        model: where all rows are trained on several.
+    """
 
     row: str
     column: str = ""
+    model: str = ""
+
+    def at(self, column: str) -> "Key":
+        """The place in another column of the same row."""
+        return self._replace(column=column)
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (self.row, self.model, self.column)))
 
 
 class Summary(NamedTuple):
@@ -69,17 +83,23 @@ def summarize(values: Sequence[float]) -> Summary | None:
 
 
 @dataclass
-class Findings:
+class StudyResults:
     """All outcomes of a study.
 
     Args:
-        rows, columns: names in their order; one column "" where a table's columns are metrics.
-        outcomes: place → seed → outcome; failed cells are not there.
+        outcomes: place → seed → outcome, in the table's order; failed runs are not there.
     """
 
-    rows: Sequence[str]
-    columns: Sequence[str]
     outcomes: Mapping[Key, Mapping[int, Outcome]]
+
+    @property
+    def rows(self) -> list[Key]:
+        """Each with no column: `row.at(column)` is a place."""
+        return list(dict.fromkeys(key.at("") for key in self.outcomes))
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(key.column for key in self.outcomes))
 
     def values(self, key: Key, metric: str) -> dict[int, float]:
         """Seed → value, a fraction, of the seeds that have one."""
@@ -96,7 +116,7 @@ class Findings:
         return [100 * (high[seed] - low[seed]) for seed in high if seed in low]
 
     def constants(self) -> dict[str, dict[str, list[float]]]:
-        """Constant → metric → percent of each seed, whichever cell it is from: none depends on the model."""
+        """Constant → metric → percent of each seed, whichever run it is from: none depends on the model."""
         found: dict[str, dict[str, dict[int, float]]] = {}
         for outcomes in self.outcomes.values():
             for seed, outcome in outcomes.items():
@@ -143,4 +163,4 @@ def iou_by_size(outcome: Outcome) -> dict[str, float]:
 
 
 Measure = Callable[[Outcome], dict[str, float]]
-"""Further metrics of a cell from its saved records."""
+"""Further metrics of a run from its saved records."""

@@ -1,4 +1,4 @@
-"""Trains and evaluates cells, several at once, each as its own processes; what is done is not done again."""
+"""Trains and evaluates runs, several at once, each as its own processes; what is done is not done again."""
 
 import json
 import os
@@ -22,7 +22,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from ..checkpoints.run_record import RUN_FILE
 from ..evaluation.report import METRICS_FILE
-from .recipes import Cell
+from ..output.files import read_json
+from .recipes import Run
 from .results import Measure, Outcome
 
 
@@ -30,23 +31,23 @@ class Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; the children have ended."""
 
 
-class CellFailed(RuntimeError):
-    """One of a cell's commands failed, for the reason that it gave."""
+class RunFailed(RuntimeError):
+    """One of a run's commands failed, for the reason that it gave."""
 
 
-def commands(cell: Cell, scripts: Path, evaluate_options: Sequence[str] = ()) -> list[list[str]]:
-    """What is left to run of a cell: training and evaluation, evaluation alone, or nothing.
+def commands(run: Run, scripts: Path, evaluate_options: Sequence[str] = ()) -> list[list[str]]:
+    """What is left of a run: training and evaluation, evaluation alone, or nothing.
 
     Args:
         scripts: the folder of train.py and evaluate.py.
-        evaluate_options: of evaluate.py, besides those that follow from the cell's fields.
+        evaluate_options: of evaluate.py, besides those that follow from the run's fields.
     """
-    if (cell.evaluation / METRICS_FILE).is_file():
+    if (run.evaluation / METRICS_FILE).is_file():
         return []
-    model, fields = cell.folder / "model", cell.fields
-    train = [sys.executable, str(scripts / "train.py"), "--config", str(cell.config)]
+    model, fields = run.folder / "model", run.fields
+    train = [sys.executable, str(scripts / "train.py"), "--config", str(run.config)]
     evaluate = [
-        sys.executable, str(scripts / "evaluate.py"), "--model", str(model), "--output_dir", str(cell.evaluation)
+        sys.executable, str(scripts / "evaluate.py"), "--model", str(model), "--output_dir", str(run.evaluation)
     ]  # fmt: skip
     evaluate += [*_evaluation_fields(fields), *evaluate_options]
     return [evaluate] if (model / TRAINER_STATE_NAME).is_file() else [train, evaluate]
@@ -71,42 +72,42 @@ def _evaluation_fields(fields: Mapping[str, Any]) -> list[str]:
     return options + (["--mixed_precision", precision] if precision else [])
 
 
-def read_outcome(cell: Cell, measure: Measure | None = None) -> Outcome:
-    """What a finished cell measured."""
-    result = json.loads((cell.evaluation / METRICS_FILE).read_text())
+def read_outcome(run: Run, measure: Measure | None = None) -> Outcome:
+    """What a finished run measured."""
+    result = read_json(run.evaluation / METRICS_FILE)
     metrics = dict(result["metrics"])
     deltas = [metrics[name] for name in ("box_acc_30", "box_acc_50", "box_acc_70") if name in metrics]
     if deltas:
         metrics["box_acc_mean"] = sum(deltas) / len(deltas)
     if result.get("median_iou_of_correct") is not None:
         metrics["median_iou_of_correct"] = result["median_iou_of_correct"]
-    run, state = (_read(cell.folder / "model" / name) for name in (RUN_FILE, TRAINER_STATE_NAME))
-    if run.get("frozen_rate") is not None:
-        metrics["frozen_rate"] = run["frozen_rate"]
+    record, state = (_read(run.folder / "model" / name) for name in (RUN_FILE, TRAINER_STATE_NAME))
+    if record.get("frozen_rate") is not None:
+        metrics["frozen_rate"] = record["frozen_rate"]
     # One number of a constant box is its accuracy at an overlap of one half.
     constants = {name: {"gt_known_loc": value} for name, value in result.get("constant_box_baselines", {}).items()}
     for name, values in result.get("constant_map_baselines", {}).items():
         constants[name] = {metric: values[metric] for metric in ("pxap", "piou")}
     outcome = Outcome(
-        metrics, constants, cell.evaluation, result["threshold"],
+        metrics, constants, run.evaluation, result["threshold"],
         threshold_source=result.get("threshold_source"), protocol=result.get("protocol"),
         cropped=None if "view" not in result else result["view"]["crop"] is not None,
         ten_crop=result.get("ten_crop"), steps=state.get("global_step"),
-        images=run.get("settings", {}).get("training images"),
+        images=record.get("settings", {}).get("training images"),
     )  # fmt: skip
     return outcome if measure is None else replace(outcome, metrics={**metrics, **measure(outcome)})
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 class Runner:
-    """Runs cells.
+    """Trains and evaluates runs.
 
     Args:
         scripts: the folder of train.py and evaluate.py.
-        jobs: cells at once; None: one for each GPU, or else for each CPU core.
+        jobs: runs at once; None: one for each GPU, or else for each CPU core.
         evaluate_options: see `commands`.
     """
 
@@ -117,34 +118,34 @@ class Runner:
         self._children: set[subprocess.Popen] = set()
         self._lock, self._stopping = threading.Lock(), threading.Event()
 
-    def run(self, cells: Sequence[Cell], say: Callable[[str], None] = print) -> dict[Path, str]:
-        """Runs what is left of the cells; a failing one does not stop the others.
+    def run(self, runs: Sequence[Run], say: Callable[[str], None] = print) -> dict[Path, str]:
+        """Trains and evaluates what is left; a run that fails does not stop the others.
 
         Returns:
-            Folder of each failed cell → why.
+            Folder of each failed run → why.
 
         Raises:
             Stopped: by Ctrl-C or SIGTERM; the same command goes on later.
         """
-        todo = [cell for cell in cells if commands(cell, self.scripts)]
-        done, failed, begun = len(cells) - len(todo), {}, time.monotonic()
+        todo = [run for run in runs if commands(run, self.scripts)]
+        done, failed, begun = len(runs) - len(todo), {}, time.monotonic()
         if done:
-            say(f"{done} of {len(cells)} runs are there already.")
+            say(f"{done} of {len(runs)} runs are there already.")
         devices: queue.Queue[str | None] = queue.Queue()
         for index in range(self.jobs):
             devices.put(self.gpus[index % len(self.gpus)] if self.gpus else None)
         earlier = _on_terminate(_interrupt)
         pool = ThreadPoolExecutor(self.jobs)
         try:
-            running = {pool.submit(self._run_on, devices, cell, say): cell for cell in todo}
+            running = {pool.submit(self._run_on, devices, run, say): run for run in todo}
             for count, future in enumerate(as_completed(running), 1):
-                cell, error = running[future], future.exception()
+                run, error = running[future], future.exception()
                 if error is not None:
-                    failed[cell.folder] = f"{error}" if isinstance(error, CellFailed) else f"{error!r}"
+                    failed[run.folder] = f"{error}" if isinstance(error, RunFailed) else f"{error!r}"
                 seconds = (time.monotonic() - begun) / count * (len(todo) - count)
                 left = f", {_duration(seconds)} left" if count < len(todo) else ""
-                word = f"failed: {failed[cell.folder]}" if error else "done"
-                say(f"[{done + count}/{len(cells)}{left}] {_name(cell)} {word}")
+                word = f"failed: {failed[run.folder]}" if error else "done"
+                say(f"[{done + count}/{len(runs)}{left}] {_name(run)} {word}")
         except KeyboardInterrupt as interrupt:
             self._stop()
             raise Stopped from interrupt
@@ -154,20 +155,20 @@ class Runner:
                 signal.signal(signal.SIGTERM, earlier)
         return failed
 
-    def _run_on(self, devices: queue.Queue, cell: Cell, say: Callable[[str], None]) -> None:
+    def _run_on(self, devices: queue.Queue, run: Run, say: Callable[[str], None]) -> None:
         device = devices.get()
         try:
             if self._stopping.is_set():
                 return
-            say(f"{_name(cell)} starts" + ("" if device is None else f" on GPU {device}"))
+            say(f"{_name(run)} starts" + ("" if device is None else f" on GPU {device}"))
             environment = dict(os.environ)
             if device is None:
                 environment["OMP_NUM_THREADS"] = "1"
             else:
                 environment["CUDA_VISIBLE_DEVICES"] = device
-            for command in commands(cell, self.scripts, self.evaluate_options):
-                self._call(command, cell.folder / "log.txt", environment)
-            for checkpoint in (cell.folder / "model").glob("checkpoint-*"):
+            for command in commands(run, self.scripts, self.evaluate_options):
+                self._call(command, run.folder / "log.txt", environment)
+            for checkpoint in (run.folder / "model").glob("checkpoint-*"):
                 shutil.rmtree(checkpoint)
         finally:
             devices.put(device)
@@ -179,7 +180,7 @@ class Runner:
             start = file.tell()
             with self._lock:
                 if self._stopping.is_set():
-                    raise CellFailed("stopped")
+                    raise RunFailed("stopped")
                 child = subprocess.Popen(
                     command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
                 )
@@ -192,7 +193,7 @@ class Runner:
                 file.seek(start)
                 lines = [line.strip() for line in file if line.strip()]
             errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-            raise CellFailed((errors or lines or [f"exit status {status}"])[-1])
+            raise RunFailed((errors or lines or [f"exit status {status}"])[-1])
 
     def _stop(self) -> None:
         """Ends the children with their own children; after ten seconds by force."""
@@ -230,8 +231,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _name(cell: Cell) -> str:
-    return "/".join(cell.folder.parts[-3:])
+def _name(run: Run) -> str:
+    return "/".join(run.folder.parts[-3:])
 
 
 def _duration(seconds: float) -> str:

@@ -1,8 +1,8 @@
-"""The sentences under a table: what each of its cells did."""
+"""The sentences under a table: what each of its runs did."""
 
 from collections.abc import Callable, Sequence
 
-from .results import Findings, Key, Outcome
+from .results import Key, Outcome, StudyResults
 
 
 CLASS_METRICS = frozenset(("top1_cls", "top5_cls", "top1_loc", "top5_loc"))
@@ -16,36 +16,36 @@ FEW_IMAGES = (
 )
 
 
-def describe(findings: Findings, metrics: Sequence[str], few_images: bool = False) -> str:
-    """How the cells were measured, by what each of them recorded; counted where they are not alike.
+def describe(results: StudyResults, metrics: Sequence[str], few_images: bool = False) -> str:
+    """How the runs were measured, by what each of them recorded; counted where they are not alike.
 
     Args:
         metrics: those that the table shows.
         few_images: whether columns are numbers of training images.
     """
-    cells = [(key, outcome) for key, outcomes in findings.outcomes.items() for outcome in outcomes.values()]
-    if not cells:
+    runs = [(key, outcome) for key, outcomes in results.outcomes.items() for outcome in outcomes.values()]
+    if not runs:
         return "No run has ended well."
-    said = [_counted(cells, _protocol), _counted(cells, _threshold)]
+    said = [_counted(runs, _protocol), _counted(runs, _threshold)]
     if CLASS_METRICS & set(metrics):
-        said.append(_counted(cells, _classes))
+        said.append(_counted(runs, _classes))
     sentences = [f"{'; '.join(text for text in said if text)}."]
     if few_images:
-        sentences += [FEW_IMAGES, f"Trained for {_counted(cells, _steps)}."]
+        sentences += [FEW_IMAGES, f"Trained for {_counted(runs, _steps)}."]
     text = " ".join(sentences)
     return text[0].upper() + text[1:]
 
 
-def _counted(cells: Sequence[tuple[Key, Outcome]], describe_one: Callable[[Outcome], str]) -> str:
-    """What all cells say; else each of what they say with the number of runs, and their places if these are few."""
+def _counted(runs: Sequence[tuple[Key, Outcome]], describe_one: Callable[[Outcome], str]) -> str:
+    """What all runs say; else each of what they say with the number of runs, and their places if these are few."""
     places: dict[str, list[Key]] = {}
-    for key, outcome in cells:
+    for key, outcome in runs:
         places.setdefault(describe_one(outcome), []).append(key)
     if len(places) == 1:
         return next(iter(places))
     parts = []
     for text, keys in places.items():
-        names = list(dict.fromkeys(", ".join(part for part in key if part) for key in keys))
+        names = list(dict.fromkeys(map(str, keys)))
         where = f": {'; '.join(names)}" if len(names) <= 4 else ""
         parts.append(f"{text} ({'1 run' if len(keys) == 1 else f'{len(keys)} runs'}{where})")
     return ", ".join(parts)

@@ -1,4 +1,5 @@
-"""Every table and figure of the paper that trains SAT, as rows of training fields. A further method is a line."""
+"""Every table and figure of the paper that trains SAT, as rows of training fields. Methods are those of
+`modeling_sat.methods.METHODS`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,9 +8,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..evaluation import BOX_METRICS, PIXEL_METRICS
+from ..methods import METHODS
 from . import plots
 from .claims import Above, AboveConstants, AboveOthers, ChangesLittle, Claim, Measured, Reaches
-from .results import Findings, Key, Measure, iou_by_size, threshold_interval
+from .results import Key, Measure, StudyResults, iou_by_size, threshold_interval
 
 
 BOX_NEEDS = frozenset((*BOX_METRICS, "box_acc_mean", "median_iou_of_correct", "threshold_interval"))
@@ -36,9 +38,9 @@ class Row:
 
     @property
     def names(self) -> set[str]:
-        """What it can be asked for by: "(a) L_cls", "(a)" or "a"."""
+        """What it can be asked for by: "(a) L_cls", "(a)" or "a"; "TS-CAM" or "ts_cam"."""
         letter = self.name.split(" ")[0] if self.name.startswith("(") else self.name
-        return {self.name, letter, letter.strip("()")}
+        return {self.name, letter, letter.strip("()"), self.fields.get("method", self.name)}
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Study:
         columns: of a grid, each with the fields that it changes beside those of the row.
         row_metrics: shown once for a row of a grid.
         by_model: whether all rows are trained on every model that has a recipe.
-        measure: further metrics from a cell's records.
-        figure: draws the findings, if that makes sense.
+        measure: further metrics from a run's records.
+        figure: draws the results, if that makes sense.
     """
 
     title: str
@@ -64,7 +66,7 @@ class Study:
     row_metrics: tuple[str, ...] = ()
     by_model: bool = False
     measure: Measure | None = None
-    figure: Callable[[Findings], Figure] | None = None
+    figure: Callable[[StudyResults], Figure] | None = None
 
     @property
     def needs(self) -> dict[str, list[str]]:
@@ -83,8 +85,7 @@ def _batch(size: int, laptop: bool | None = None) -> Row:
     return Row(f"batch {size}", {"per_device_train_batch_size": size, "gradient_accumulation_steps": 1}, laptop)
 
 
-METHODS = (Row("SAT"),)
-"""The methods of tables 1, 3, 4, 6 and figures 5, 6, 7; another is a line such as `Row("CAM", {"method": "cam"})`."""
+METHOD_ROWS = tuple(Row(method.title, {"method": name}) for name, method in METHODS.items())
 SHOTS = (
     Row("1", {"images_per_class": 1}),
     Row("3", {"images_per_class": 3}),
@@ -97,7 +98,7 @@ LAMBDAS = (0.15, 0.25, 0.35, 0.45, 0.55)
 STUDIES: dict[str, Study] = {
     "table1": Study(
         title="Comparison with other methods",
-        rows=METHODS,
+        rows=METHOD_ROWS,
         metrics=("top1_loc", "top5_loc", "gt_known_loc"),
         claims=(
             AboveConstants("SAT", "gt_known_loc"),
@@ -126,7 +127,7 @@ STUDIES: dict[str, Study] = {
     ),
     "table3": Study(
         title="Localization quality at three overlaps",
-        rows=METHODS,
+        rows=METHOD_ROWS,
         metrics=("box_acc_30", "box_acc_50", "box_acc_70", "box_acc_mean"),
         claims=(AboveOthers("SAT", "box_acc_70"), AboveOthers("SAT", "box_acc_mean")),
         by_model=True,
@@ -134,7 +135,7 @@ STUDIES: dict[str, Study] = {
     ),
     "table4": Study(
         title="Segmentation quality of the localization map",
-        rows=METHODS,
+        rows=METHOD_ROWS,
         metrics=("piou", "pxap"),
         claims=(
             AboveConstants("SAT", "piou"),
@@ -147,7 +148,7 @@ STUDIES: dict[str, Study] = {
     ),
     "table6": Study(
         title="Generalizability over backbones",
-        rows=METHODS,
+        rows=METHOD_ROWS,
         metrics=("top1_cls", "gt_known_loc"),
         claims=(
             AboveConstants("SAT", "gt_known_loc"),
@@ -202,7 +203,7 @@ STUDIES: dict[str, Study] = {
     ),
     "fig5": Study(
         title="How well correct boxes fit",
-        rows=METHODS,
+        rows=METHOD_ROWS,
         metrics=("median_iou_of_correct", "gt_known_loc"),
         claims=(AboveOthers("SAT", "median_iou_of_correct"),),
         by_model=True,
@@ -210,7 +211,7 @@ STUDIES: dict[str, Study] = {
     ),
     "fig6": Study(
         title="Overlap with masks by object size",
-        rows=METHODS,
+        rows=METHOD_ROWS,
         metrics=("iou_all", "iou_small", "iou_large"),
         claims=(
             AboveOthers("SAT", "iou_all"),
@@ -223,7 +224,7 @@ STUDIES: dict[str, Study] = {
     ),
     "fig7": Study(
         title="Sensitivity to the threshold",
-        rows=METHODS,
+        rows=METHOD_ROWS,
         metrics=("gt_known_loc", "max_box_acc", "threshold_interval"),
         claims=(
             Measured("threshold_interval", "{} % of [0, 1] is within 2 points of the best threshold"),
@@ -236,7 +237,7 @@ STUDIES: dict[str, Study] = {
     ),
     "fig8": Study(
         title="Few-shot learning",
-        rows=METHODS,
+        rows=(Row("SAT"),),
         columns=SHOTS,
         metrics=("gt_known_loc",),
         claims=(

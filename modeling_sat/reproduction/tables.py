@@ -1,4 +1,4 @@
-"""A study's findings as a Markdown table and as JSON."""
+"""A study's results as a Markdown table and as JSON."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from ..output.tables import markdown_table
 from .claims import RULE
 from .names import CONSTANT_TITLES, DATASET_TITLES, METRIC_TITLES
 from .published import PUBLISHED, Numbers
-from .results import Findings, Key, Summary, summarize
+from .results import Key, StudyResults, Summary, summarize
 from .setting import CLASS_METRICS, PAPERS_CLASSES, PAPERS_THRESHOLD
 from .studies import Study
 
@@ -24,40 +24,45 @@ def published_for(name: str, dataset: str) -> tuple[str | None, Numbers]:
 
 
 def as_markdown(
-    name: str, study: Study, dataset: str, setting: str, findings: Findings, failed: Mapping[Path, str] | None = None
+    name: str,
+    study: Study,
+    dataset: str,
+    setting: str,
+    results: StudyResults,
+    failed: Mapping[Path, str] | None = None,
 ) -> str:
     """Measured mean ± standard deviation over seeds, the paper's number in brackets, constants, and the claims judged.
 
     Args:
         name: of the study.
         setting: how it was measured, a sentence.
-        failed: folder of each failed cell → why.
+        failed: folder of each failed run → why.
     """
     known, numbers = published_for(name, dataset)
     is_grid = len(study.columns) > 1
     shown = [*study.row_metrics, *(column.name for column in study.columns)] if is_grid else list(study.metrics)
     header = ["", "seeds", *(METRIC_TITLES.get(column, column) for column in shown)]
-    rows = []
-    for row in findings.rows:
-        cells = [_summary(study, findings, row, column, is_grid) for column in shown]
+    rows, measured = [], [str(row) for row in results.rows]
+    for row in results.rows:
+        cells = [_summary(study, results, row, column, is_grid) for column in shown]
         counts = sorted({cell.count for cell, column in zip(cells, shown) if cell and column not in study.row_metrics})
-        printed = numbers.get(row, {})
+        printed = numbers.get(str(row), {})
         seeds = "–".join(str(count) for count in (counts if len(counts) < 3 else (counts[0], counts[-1]))) or "0"
-        rows.append([row, seeds, *(_cell(cell, printed.get(column)) for cell, column in zip(cells, shown))])
+        rows.append([str(row), seeds, *(_cell(cell, printed.get(column)) for cell, column in zip(cells, shown))])
     if known == dataset:
         rows += [
             [row, "", *(_cell(None, printed.get(column), "") for column in shown)]
             for row, printed in numbers.items()
-            if row not in findings.rows
+            if row not in measured
         ]
-    for constant, metrics in findings.constants().items():
+    for constant, metrics in results.constants().items():
         values = [metrics.get(study.metrics[0] if is_grid else column) for column in shown]
         if is_grid:
             values = [None if column in study.row_metrics else value for value, column in zip(values, shown)]
         if any(values):
             title = f"*constant: {CONSTANT_TITLES[constant]}*"
             rows.append([title, "", *(_cell(summarize(value) if value else None, None, "") for value in values)])
-    has_printed = known == dataset or any(row in numbers for row in findings.rows)
+    has_printed = known == dataset or any(row in numbers for row in measured)
     kinds = [PAPERS_THRESHOLD, *([PAPERS_CLASSES] if CLASS_METRICS & set(study.metrics) else [])]
     paper = f" In brackets: the paper on {DATASET_TITLES[known]}, {', '.join(kinds)}." if has_printed and known else ""
     what = f"{METRIC_TITLES[study.metrics[0]]} by training images per class, in" if is_grid else "In"
@@ -66,7 +71,7 @@ def as_markdown(
         f"{what} percent: mean ± standard deviation over seeds.{paper} {setting}",
         markdown_table(header, rows),
     ]
-    judged = judge(study, findings)
+    judged = judge(study, results)
     if judged:
         parts += ["## What the paper says, and these numbers", RULE, "\n".join(f"- {line}" for line in judged)]
     if failed:
@@ -74,41 +79,41 @@ def as_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def judge(study: Study, findings: Findings) -> list[str]:
-    return [line for claim in study.claims for line in claim.judge(findings)]
+def judge(study: Study, results: StudyResults) -> list[str]:
+    return [line for claim in study.claims for line in claim.judge(results)]
 
 
-def as_json(study: Study, findings: Findings, numbers: Numbers) -> dict[str, Any]:
+def as_json(study: Study, results: StudyResults, numbers: Numbers) -> dict[str, Any]:
     """Every seed's numbers as fractions, none left out; summaries and the paper's numbers in percent."""
     cells = [
         {
-            "row": key.row, "column": key.column, "seed": seed, "evaluation": str(outcome.evaluation),
+            "row": str(key.at("")), "column": key.column, "seed": seed, "evaluation": str(outcome.evaluation),
             "threshold": outcome.threshold, "threshold_source": outcome.threshold_source,
             "protocol": outcome.protocol, "ten_crop": outcome.ten_crop, "steps": outcome.steps,
             "training_images": outcome.images, "metrics": dict(outcome.metrics), "constants": dict(outcome.constants),
         }
-        for key, outcomes in findings.outcomes.items()
+        for key, outcomes in results.outcomes.items()
         for seed, outcome in outcomes.items()
     ]  # fmt: skip
     metrics = (*study.metrics, *study.row_metrics)
     summaries = [
-        {"row": key.row, "column": key.column, "metric": metric, **summary._asdict()}
-        for key in findings.outcomes
+        {"row": str(key.at("")), "column": key.column, "metric": metric, **summary._asdict()}
+        for key in results.outcomes
         for metric in metrics
-        if (summary := findings.summary(key, metric))
+        if (summary := results.summary(key, metric))
     ]
     return {
         "cells": cells, "summaries_percent": summaries, "published_percent": numbers, "rule": RULE,
-        "claims": judge(study, findings),
+        "claims": judge(study, results),
     }  # fmt: skip
 
 
-def _summary(study: Study, findings: Findings, row: str, column: str, is_grid: bool) -> Summary | None:
+def _summary(study: Study, results: StudyResults, row: Key, column: str, is_grid: bool) -> Summary | None:
     if not is_grid:
-        return findings.summary(Key(row), column)
+        return results.summary(row, column)
     if column not in study.row_metrics:
-        return findings.summary(Key(row, column), study.metrics[0])
-    known = [summary for name in findings.columns if (summary := findings.summary(Key(row, name), column))]
+        return results.summary(row.at(column), study.metrics[0])
+    known = [summary for name in results.columns if (summary := results.summary(row.at(name), column))]
     return known[0]._replace(deviation=None) if known else None
 
 

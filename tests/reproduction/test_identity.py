@@ -1,7 +1,6 @@
 """Runs are one only where nothing differs that decides their result."""
 
 import os
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import yaml
 from huggingface_hub.errors import HTTPError
 
 from modeling_sat.reproduction import identity
-from modeling_sat.reproduction.command import make_cells
+from modeling_sat.reproduction.command import ReproductionOptions, make_runs
 from modeling_sat.reproduction.identity import (
     CHOOSES_THE_PASS,
     DECIDES_NOTHING,
@@ -19,7 +18,7 @@ from modeling_sat.reproduction.identity import (
     files_fingerprint,
     identity_key,
 )
-from modeling_sat.reproduction.recipes import Recipe, make_cell
+from modeling_sat.reproduction.recipes import Recipe, make_run
 from modeling_sat.reproduction.results import Key
 from modeling_sat.reproduction.studies import STUDIES, Row
 from modeling_sat.training.arguments import ConfigurationError, resolve_fields
@@ -188,64 +187,64 @@ def test_a_name_of_the_hub_is_its_commit(monkeypatch, tmp_path):
 RECIPE = Recipe("DeiT-S", Path("configs/deit_small.yaml"), {"area_target": 0.35}, {})
 
 
-def cell_of(tmp_path, recipe=RECIPE, **options):
-    options = Namespace(**{"protocol": None, "data_dir": None, "output_dir": tmp_path, "dataset": "cub", **options})
+def run_of(tmp_path, recipe=RECIPE, **options):
+    options = ReproductionOptions("cub", seeds=[0], output_dir=tmp_path, **options)
     study = STUDIES["table1"]
-    return make_cells(study, study.rows, [recipe], [0], options)[Key("SAT, DeiT-S")][0]
+    return make_runs(study, study.rows, [recipe], options)[Key("SAT", model="DeiT-S")][0]
 
 
-def test_cells_of_two_data_folders(data, tmp_path):
+def test_runs_of_two_data_folders(data, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     out = tmp_path / "out"
-    one, two = (cell_of(out, data_dir=str(folder)) for folder in (data, other))
+    one, two = (run_of(out, data_dir=str(folder)) for folder in (data, other))
     assert one.folder != two.folder
     one.write_config()
     assert "is another run than recipe-" in two.why_anew() and "the data's files" in two.why_anew()
     two.write_config()
-    assert cell_of(out, data_dir=str(data)).folder == one.folder
+    assert run_of(out, data_dir=str(data)).folder == one.folder
     assert one.why_anew() is None
 
 
-def test_an_edited_recipe_is_another_cell_and_says_why(tmp_path):
-    one = cell_of(tmp_path)
+def test_an_edited_recipe_is_another_run_and_says_why(tmp_path):
+    one = run_of(tmp_path)
     one.write_config()
-    two = cell_of(tmp_path, replace(RECIPE, fields={"area_target": 0.25}))
+    two = run_of(tmp_path, replace(RECIPE, fields={"area_target": 0.25}))
     assert one.folder != two.folder and "area_target 0.35 and 0.25" in two.why_anew()
 
 
 def test_a_protocol_that_chooses_the_pass_is_another_run(tmp_path):
     keeping = replace(RECIPE, fields=KEEPS_BEST)
-    assert cell_of(tmp_path, keeping).folder != cell_of(tmp_path, keeping, protocol="wsolevaluation").folder
-    assert cell_of(tmp_path).folder == cell_of(tmp_path, protocol="wsolevaluation").folder
+    assert run_of(tmp_path, keeping).folder != run_of(tmp_path, keeping, protocol="wsolevaluation").folder
+    assert run_of(tmp_path).folder == run_of(tmp_path, protocol="wsolevaluation").folder
     whole = replace(RECIPE, added={"view": "whole"})
-    assert cell_of(tmp_path, whole).evaluation.name == "evaluation-view-whole"
+    assert run_of(tmp_path, whole).evaluation.name == "evaluation-view-whole"
     wsol = replace(RECIPE, fields={"protocol": "wsolevaluation"})
-    assert cell_of(tmp_path, wsol).fields["protocol"] == "wsolevaluation"
-    assert cell_of(tmp_path, wsol, protocol="sat").fields["protocol"] == "sat"
+    assert run_of(tmp_path, wsol).fields["protocol"] == "wsolevaluation"
+    assert run_of(tmp_path, wsol, protocol="sat").fields["protocol"] == "sat"
 
 
-def test_cells_of_earlier_versions_are_not_used(tmp_path):
+def test_runs_of_earlier_versions_are_not_used(tmp_path):
     old = tmp_path / "runs/cub-deit_small/recipe/seed-0"
     (old / "evaluation").mkdir(parents=True)
     (old / "config.yaml").write_text(yaml.safe_dump({"area_target": 0.35}))
     (old / "evaluation/metrics.json").write_text("{}")
-    cell = cell_of(tmp_path)
-    assert cell.folder != old
-    assert "does not say what data and starting checkpoint" in cell.why_anew()
+    run = run_of(tmp_path)
+    assert run.folder != old
+    assert "does not say what data and starting checkpoint" in run.why_anew()
 
 
-def test_a_cell_that_was_tampered_with_is_refused(tmp_path):
-    cell = make_cell(RECIPE, [Row("b", {"area_target": 0.25})], 0, "cub", tmp_path)
-    cell.write_config()
-    cell.write_config()
-    record = cell.folder / "cell.json"
+def test_a_run_that_was_tampered_with_is_refused(tmp_path):
+    run = make_run(RECIPE, [Row("b", {"area_target": 0.25})], 0, "cub", tmp_path)
+    run.write_config()
+    run.write_config()
+    record = run.folder / "cell.json"
     record.write_text(record.read_text().replace('"area_target": 0.25', '"area_target": 0.5'))
     with pytest.raises(ConfigurationError, match=r"holds a run by other settings: area_target 0\.5 and 0\.25"):
-        cell.write_config()
+        run.write_config()
     record.unlink()
     with pytest.raises(ConfigurationError, match="it has no cell"):
-        cell.write_config()
+        run.write_config()
 
 
 def test_a_network_that_fails_leaves_the_name(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
-"""Cells by two stand-ins for train.py and evaluate.py that take no time; then the script itself."""
+"""Runs by two stand-ins for train.py and evaluate.py that take no time; then the script itself."""
 
-import argparse
 import json
 import os
 import re
@@ -15,10 +14,11 @@ import pytest
 import yaml
 from datasets import Dataset
 from PIL import Image
+from transformers import HfArgumentParser
 
 import modeling_sat.reproduction as package
-from modeling_sat.reproduction import add_options
-from modeling_sat.reproduction.recipes import Recipe, make_cell
+from modeling_sat.reproduction import ReproductionOptions
+from modeling_sat.reproduction.recipes import Recipe, make_run
 from modeling_sat.reproduction.runner import Runner, commands, read_outcome
 from modeling_sat.reproduction.studies import STUDIES, Row
 from modeling_sat.training.arguments import ConfigurationError
@@ -57,16 +57,16 @@ def scripts(tmp_path) -> Path:
     return tmp_path / "scripts"
 
 
-def cells(folder: Path, **fields) -> list:
+def runs(folder: Path, **fields) -> list:
     recipe = Recipe("laptop", Path("laptop.yaml"), {"validation_fraction": 0.2, **fields}, {})
-    made = [make_cell(recipe, [Row("", {"area_target": area})], 0, "shapes", folder) for area in (0.3, 0.9, 0.5)]
-    for cell in made:
-        cell.write_config()
+    made = [make_run(recipe, [Row("", {"area_target": area})], 0, "shapes", folder) for area in (0.3, 0.9, 0.5)]
+    for run in made:
+        run.write_config()
     return made
 
 
-def test_cells_run_once_and_one_that_fails_stops_no_other(scripts, tmp_path):
-    made, said = cells(tmp_path / "runs"), []
+def test_runs_happen_once_and_one_that_fails_stops_no_other(scripts, tmp_path):
+    made, said = runs(tmp_path / "runs"), []
     failed = Runner(scripts, jobs=2).run(made, said.append)
     assert failed == {made[1].folder: "Nothing can be learnt from this."}
     assert sum("starts" in line for line in said) == 3
@@ -74,29 +74,29 @@ def test_cells_run_once_and_one_that_fails_stops_no_other(scripts, tmp_path):
     assert any(
         re.search(r"area_target-0\.9-\w{8}/seed-0 failed: Nothing can be learnt from this\.", line) for line in said
     )
-    for cell in (made[0], made[2]):
-        assert not list((cell.folder / "model").glob("checkpoint-*"))
-        assert "trained with 1" in (cell.folder / "log.txt").read_text()
-        assert commands(cell, scripts) == []
+    for run in (made[0], made[2]):
+        assert not list((run.folder / "model").glob("checkpoint-*"))
+        assert "trained with 1" in (run.folder / "log.txt").read_text()
+        assert commands(run, scripts) == []
     again = []
     Runner(scripts, jobs=2).run(made, again.append)
     assert again[0] == "2 of 3 runs are there already."
     assert sum("starts" in line for line in again) == 1
 
 
-def test_a_trained_cell_is_only_evaluated(scripts, tmp_path):
-    cell = cells(tmp_path / "runs")[0]
-    assert [Path(command[1]).name for command in commands(cell, scripts)] == ["train.py", "evaluate.py"]
-    (cell.folder / "model").mkdir()
-    (cell.folder / "model/trainer_state.json").write_text("{}")
-    assert [Path(command[1]).name for command in commands(cell, scripts)] == ["evaluate.py"]
+def test_a_trained_run_is_only_evaluated(scripts, tmp_path):
+    run = runs(tmp_path / "runs")[0]
+    assert [Path(command[1]).name for command in commands(run, scripts)] == ["train.py", "evaluate.py"]
+    (run.folder / "model").mkdir()
+    (run.folder / "model/trainer_state.json").write_text("{}")
+    assert [Path(command[1]).name for command in commands(run, scripts)] == ["evaluate.py"]
 
 
 def test_evaluation_gets_the_same_images_as_training(tmp_path, scripts):
     fields = {"bf16": True, "dataset_options": {"num_train": 8}, "classes": ["a", "b"], "data_dir": "x"}
     recipe = Recipe("laptop", Path("laptop.yaml"), {"validation_fraction": 0.2, **fields}, {})
-    cell = make_cell(recipe, [], 7, "shapes", tmp_path, shared={"protocol": "wsolevaluation"})
-    evaluate = " ".join(commands(cell, scripts, ["--ten_crop"])[1])
+    run = make_run(recipe, [], 7, "shapes", tmp_path, shared={"protocol": "wsolevaluation"})
+    evaluate = " ".join(commands(run, scripts, ["--ten_crop"])[1])
     for option in (
         "--dataset shapes", "--data_dir x", '--dataset_options {"num_train": 8}', "--classes a b", "--data_seed 7",
         "--validation_fraction 0.2", "--mixed_precision bf16", "--protocol wsolevaluation", "--ten_crop",
@@ -104,10 +104,10 @@ def test_evaluation_gets_the_same_images_as_training(tmp_path, scripts):
         assert option in evaluate
 
 
-def test_what_a_cell_measured(scripts, tmp_path):
-    cell = cells(tmp_path / "runs")[0]
-    Runner(scripts, jobs=1).run([cell], lambda line: None)
-    outcome = read_outcome(cell)
+def test_what_a_run_measured(scripts, tmp_path):
+    run = runs(tmp_path / "runs")[0]
+    Runner(scripts, jobs=1).run([run], lambda line: None)
+    outcome = read_outcome(run)
     assert outcome.metrics["box_acc_mean"] == pytest.approx(0.4)
     assert outcome.metrics["median_iou_of_correct"] == 0.7
     assert outcome.metrics["frozen_rate"] == 0.25
@@ -118,11 +118,11 @@ STOP = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_runner import cells
+from test_runner import runs
 from modeling_sat.reproduction.runner import Runner, Stopped
 folder = Path(sys.argv[2])
 try:
-    Runner(folder / "scripts", jobs=2).run(cells(folder / "runs", logging_steps=30))
+    Runner(folder / "scripts", jobs=2).run(runs(folder / "runs", logging_steps=30))
 except Stopped:
     sys.exit(7)
 """
@@ -173,7 +173,7 @@ def test_table2_from_one_command(tmp_path):
     assert again.returncode == 0, again.stdout + again.stderr
     assert "starts" not in again.stdout and "2 of 2 runs are there already." in again.stdout
     for study in ("fig5", "fig6", "fig7", "table4"):  # of the same run
-        result = call(study, *options, "--learning_rate", "1.0e-3")
+        result = call(study, *options, "--rows", "SAT", "--learning_rate", "1.0e-3")
         assert "| SAT, tiny | 1 |" in result.table and not result.failed
         assert (result.folder / "figure.png").stat().st_size > 5000
     assert (run / "log.txt").stat().st_mtime_ns == before
@@ -181,10 +181,11 @@ def test_table2_from_one_command(tmp_path):
 
 def call(*arguments):
     """The script without its process."""
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    options, fields = parser.parse_known_args([str(argument) for argument in arguments])
-    return package.reproduce(options, fields, ROOT / "scripts")
+    name, *rest = map(str, arguments)
+    options, fields = HfArgumentParser(ReproductionOptions, allow_abbrev=False).parse_args_into_dataclasses(
+        rest, return_remaining_strings=True, look_for_args_file=False
+    )
+    return package.reproduce(name, options, fields, ROOT / "scripts")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Few training images take as many steps as all of them."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from PIL import Image
 
 from modeling_sat.data import DatasetError
-from modeling_sat.reproduction.command import make_cells
+from modeling_sat.reproduction.command import ReproductionOptions, make_runs
 from modeling_sat.reproduction.recipes import Recipe, find_recipes
 from modeling_sat.reproduction.results import Key
 from modeling_sat.reproduction.steps import as_many_steps, count_images
@@ -20,23 +19,23 @@ CONFIGS = Path(__file__).parents[2] / "scripts/configs"
 IMAGENET, CUB = (1_281_167, 1000), (5994, 200)
 
 
-def cells(recipe: Recipe, dataset: str, images: tuple[int, int], study: str = "fig8", **options):
-    options = Namespace(protocol=None, data_dir=None, output_dir=Path("out"), dataset=dataset)
+def runs(recipe: Recipe, dataset: str, images: tuple[int, int], study: str = "fig8"):
+    options = ReproductionOptions(dataset, seeds=[0], output_dir=Path("out"))
     study = STUDIES[study]
     return {
         key: by_seed[0].fields
-        for key, by_seed in make_cells(study, study.rows, [recipe], [0], options, count=lambda fields: images).items()
+        for key, by_seed in make_runs(study, study.rows, [recipe], options, count=lambda fields: images).items()
     }
 
 
 def test_the_benchmarks_by_hand():
     (recipe,) = find_recipes(CONFIGS, "imagenet", "deit-small", None, False, {})
-    few = cells(recipe, "imagenet", IMAGENET)
+    few = runs(recipe, "imagenet", IMAGENET)
     # 1,281,167 images in batches of 128 are 10,010 batches, in fours 2,503 steps
     assert [few[Key("SAT", shot)].get("max_steps") for shot in ("1", "3", "5", "10", "full")] == [2503] * 4 + [None]
     assert few[Key("SAT", "1")]["eval_strategy"] == "steps" and few[Key("SAT", "1")]["eval_steps"] == 2503
     (recipe,) = find_recipes(CONFIGS, "cub", None, None, False, {})
-    few = cells(recipe, "cub", CUB)
+    few = runs(recipe, "cub", CUB)
     # 5,994 in batches of 256 are 24 steps, 30 passes 720; evaluated and saved 30 times, as the full column is
     one = few[Key("SAT", "1")]
     assert (one["max_steps"], one["eval_strategy"], one["eval_steps"]) == (720, "steps", 24)
@@ -48,17 +47,17 @@ def test_the_benchmarks_by_hand():
 def test_all_rows_of_table_8_take_as_many():
     (recipe,) = find_recipes(CONFIGS, "cub", None, None, False, {})
     assert {
-        fields.get("max_steps") for key, fields in cells(recipe, "cub", CUB, "table8").items() if key.column != "full"
+        fields.get("max_steps") for key, fields in runs(recipe, "cub", CUB, "table8").items() if key.column != "full"
     } == {720}
 
 
 def test_laptops():
     (recipe,) = find_recipes(CONFIGS, "shapes", None, None, False, {})
-    one = cells(recipe, "shapes", (4000, 6))[Key("SAT", "1")]
+    one = runs(recipe, "shapes", (4000, 6))[Key("SAT", "1")]
     # 250 steps in a pass, 8 passes; the classification loss alone for 3 passes of 250 steps, of one step each here
     assert (one["max_steps"], one["classification_epochs"], one["save_steps"]) == (2000, 750, 250)
     (recipe,) = find_recipes(CONFIGS, "tiny_imagenet", None, None, False, {})
-    few = cells(recipe, "tiny_imagenet", (90_000, 200))
+    few = runs(recipe, "tiny_imagenet", (90_000, 200))
     assert {fields["max_steps"] for fields in few.values()} == {100}
     assert few[Key("SAT", "1")]["save_steps"] == 100 and few[Key("SAT", "1")]["eval_strategy"] == "no"
 
@@ -84,7 +83,7 @@ def test_what_recipes_count_in_passes(fields, expected):
 
 def test_a_recipe_of_few_images_is_no_full_column():
     recipe = Recipe("x", Path("x.yaml"), {"images_per_class": 1, "num_train_epochs": 2}, {})
-    assert cells(recipe, "cub", CUB)[Key("SAT", "full")]["images_per_class"] is None
+    assert runs(recipe, "cub", CUB)[Key("SAT", "full")]["images_per_class"] is None
 
 
 def test_images_are_counted_as_training_reads_them(tmp_path):

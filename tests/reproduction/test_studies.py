@@ -1,17 +1,17 @@
-"""The table of studies: fields that exist, the paper's numbers, cells with names that say what they are."""
+"""The table of studies: fields that exist, the paper's numbers, runs with names that say what they are."""
 
 import dataclasses
 import re
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from modeling_sat.methods import METHODS
 from modeling_sat.reproduction.claims import AboveOthers
-from modeling_sat.reproduction.command import choose_rows, make_cells, unique
+from modeling_sat.reproduction.command import ReproductionOptions, choose_rows, make_runs, unique
 from modeling_sat.reproduction.names import METRIC_TITLES
 from modeling_sat.reproduction.published import PUBLISHED
-from modeling_sat.reproduction.recipes import Recipe, find_recipes, make_cell, parse_fields, read_recipe, slug
+from modeling_sat.reproduction.recipes import Recipe, find_recipes, make_run, parse_fields, read_recipe, slug
 from modeling_sat.reproduction.results import Key
 from modeling_sat.reproduction.studies import STUDIES, Row
 from modeling_sat.training.arguments import ARGUMENTS, ConfigurationError
@@ -42,8 +42,7 @@ def test_claims_and_printed_rows_name_rows_that_exist(name):
         assert all(key.row in rows and key.column in columns for key in keys)
         assert set(getattr(claim, "rows", ())) <= rows
     for numbers in PUBLISHED.get(name, {}).values():
-        ours = {f"{row}, DeiT-S" for row in rows} if study.by_model else rows
-        assert ours <= numbers.keys()
+        assert ({"SAT, DeiT-S"} if study.by_model else rows) <= numbers.keys()
         shown = {*study.metrics, *study.row_metrics, *columns}
         assert all(printed.keys() <= shown for printed in numbers.values())
 
@@ -65,49 +64,50 @@ def test_printed_numbers():
             assert row["box_acc_mean"] == pytest.approx(mean, abs=0.04)  # BAS on CUB: 88.82 = 266.46 / 3
 
 
-def cells_of(name: str, tmp_path: Path, recipe: Recipe = RECIPE, dataset: str = "cub", **options):
+def runs_of(name: str, tmp_path: Path, recipe: Recipe = RECIPE, dataset: str = "cub", protocol: str = "sat"):
     study = STUDIES[name]
-    options = Namespace(**{"protocol": "sat", "data_dir": None, "output_dir": tmp_path, "dataset": dataset, **options})
+    options = ReproductionOptions(dataset, seeds=[0, 1], protocol=protocol, output_dir=tmp_path)
     rows = choose_rows(study, dataset, None)
-    return make_cells(study, rows, [recipe], [0, 1], options, count=lambda fields: (5994, 200))
+    return make_runs(study, rows, [recipe], options, count=lambda fields: (5994, 200))
 
 
-def test_a_cell_is_named_by_what_it_changes(tmp_path):
+def test_a_run_is_named_by_what_it_changes(tmp_path):
     assert slug({}) == "recipe"
     assert slug({"images_per_class": 3, "freeze": "mlp"}) == "images_per_class-3,freeze-mlp"
     assert slug({"dataset_options": {"num_train": 48}}) == "dataset_options-num_train-48"
     assert len(slug({"dataset_options": {f"option_{index}": index for index in range(30)}})) < 120
-    cell = make_cell(RECIPE, [Row("b", {"area_target": 0.25})], 2, "cub", tmp_path)
-    assert cell.folder.parent.parent == tmp_path / "cub-deit_small" and cell.folder.name == "seed-2"
-    assert re.fullmatch(r"area_target-0\.25-[0-9a-f]{8}", cell.folder.parent.name)
-    assert (cell.fields["seed"], cell.fields["data_seed"], cell.fields["area_target"]) == (2, 2, 0.25)
+    run = make_run(RECIPE, [Row("b", {"area_target": 0.25})], 2, "cub", tmp_path)
+    assert run.folder.parent.parent == tmp_path / "cub-deit_small" and run.folder.name == "seed-2"
+    assert re.fullmatch(r"area_target-0\.25-[0-9a-f]{8}", run.folder.parent.name)
+    assert (run.fields["seed"], run.fields["data_seed"], run.fields["area_target"]) == (2, 2, 0.25)
 
 
 def test_studies_share_runs(tmp_path):
-    full = cells_of("table1", tmp_path)[Key("SAT, DeiT-S")][0].folder
+    full = runs_of("table1", tmp_path)[Key("SAT", model="DeiT-S")][0].folder
     assert full.parent.name.startswith("recipe-")
     for name in ("table3", "table4", "table6", "fig5", "fig6", "fig7"):
-        assert [by_seed[0].folder for by_seed in cells_of(name, tmp_path).values()] == [full]
-    assert cells_of("table2", tmp_path)[Key("(d) + F")][0].folder == full
-    assert cells_of("table8", tmp_path)[Key("(a) nothing", "full")][0].folder == full
-    assert cells_of("fig8", tmp_path)[Key("SAT", "full")][0].folder == full
-    few = {by_seed[0].folder for by_seed in cells_of("fig8", tmp_path).values()}
-    assert few < {by_seed[0].folder for by_seed in cells_of("table8", tmp_path).values()}
-    sweep = cells_of("fig4", tmp_path)
+        folders = [by_seed[0].folder for by_seed in runs_of(name, tmp_path).values()]
+        assert folders[0] == full and len(set(folders)) == len(METHODS)
+    assert runs_of("table2", tmp_path)[Key("(d) + F")][0].folder == full
+    assert runs_of("table8", tmp_path)[Key("(a) nothing", "full")][0].folder == full
+    assert runs_of("fig8", tmp_path)[Key("SAT", "full")][0].folder == full
+    few = {by_seed[0].folder for by_seed in runs_of("fig8", tmp_path).values()}
+    assert few < {by_seed[0].folder for by_seed in runs_of("table8", tmp_path).values()}
+    sweep = runs_of("fig4", tmp_path)
     assert sweep[Key("λ 0.35")][0].folder == sweep[Key("batch 32")][0].folder == full
     assert len(unique(sweep)) == 2 * (len(sweep) - 1)
 
 
 def test_sweeps_fit_the_dataset(tmp_path):
-    small = [key.row for key in cells_of("fig4", tmp_path, dataset="shapes") if key.row.startswith("batch")]
-    large = [key.row for key in cells_of("fig4", tmp_path) if key.row.startswith("batch")]
+    small = [key.row for key in runs_of("fig4", tmp_path, dataset="shapes") if key.row.startswith("batch")]
+    large = [key.row for key in runs_of("fig4", tmp_path) if key.row.startswith("batch")]
     assert small == ["batch 8", "batch 16", "batch 32", "batch 64"]
     assert large == ["batch 16", "batch 32", "batch 64", "batch 128", "batch 256"]
 
 
 def test_a_protocol_is_another_evaluation_of_the_same_run(tmp_path):
-    one = cells_of("table1", tmp_path)[Key("SAT, DeiT-S")][0]
-    other = cells_of("table1", tmp_path, protocol="wsolevaluation")[Key("SAT, DeiT-S")][0]
+    one = runs_of("table1", tmp_path)[Key("SAT", model="DeiT-S")][0]
+    other = runs_of("table1", tmp_path, protocol="wsolevaluation")[Key("SAT", model="DeiT-S")][0]
     assert one.folder == other.folder and one.evaluation != other.evaluation
     one.write_config()
     other.write_config()
@@ -159,11 +159,21 @@ def test_laptop_recipes_are_the_default(dataset):
     assert recipe.path.name == "laptop.yaml"
 
 
-def test_another_method_is_a_line():
-    rows = (*STUDIES["table1"].rows, Row("CAM", {"method": "cam"}))
-    study = dataclasses.replace(STUDIES["table1"], rows=rows)
-    options = Namespace(protocol="sat", data_dir=None, output_dir=Path("out"), dataset="cub")
-    cells = make_cells(study, study.rows, [RECIPE], [0], options)
-    assert [key.row for key in cells] == ["SAT, DeiT-S", "CAM, DeiT-S"]
-    assert cells[Key("CAM, DeiT-S")][0].folder.parent.name.startswith("method-cam-")
+def test_every_method_is_a_row_of_the_tables_that_compare_methods():
+    study = STUDIES["table1"]
+    options = ReproductionOptions("cub", seeds=[0], output_dir=Path("out"))
+    runs = make_runs(study, study.rows, [RECIPE], options)
+    assert list(runs) == [Key(method.title, model="DeiT-S") for method in METHODS.values()]
+    assert [str(key) for key in runs][:2] == ["SAT, DeiT-S", "CAM, DeiT-S"]
+    assert runs[Key("CAM", model="DeiT-S")][0].folder.parent.name.startswith("method-cam-")
     assert any(isinstance(claim, AboveOthers) for claim in study.claims)
+    assert choose_rows(study, "cub", ["cam"]) == choose_rows(study, "cub", ["CAM"])
+
+
+def test_a_method_trains_with_its_own_settings():
+    (recipe,) = find_recipes(CONFIGS, "cub", "deit-small", None, False, {"learning_rate": 1e-4})
+    row = Row("TS-CAM", {"method": "ts_cam"})
+    assert recipe.changed_by(row) == {"learning_rate": 1e-4, "method": "ts_cam"}
+    fields = recipe.with_changes(recipe.changed_by(row))
+    assert (fields["per_device_train_batch_size"], fields["learning_rate"]) == (128, 1e-4)
+    assert recipe.changed_by(Row("SAT", {"method": "sat"})) == {}

@@ -1,6 +1,5 @@
 """Means, spreads, verdicts and tables on numbers made by hand."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -8,26 +7,24 @@ import pytest
 from PIL import Image
 
 from modeling_sat.reproduction.claims import Above, AboveConstants, AboveOthers, ChangesLittle, Reaches
-from modeling_sat.reproduction.results import Findings, Key, Outcome, iou_by_size, summarize, threshold_interval
-from modeling_sat.reproduction.studies import STUDIES, Row
+from modeling_sat.reproduction.results import Key, Outcome, StudyResults, iou_by_size, summarize, threshold_interval
+from modeling_sat.reproduction.studies import STUDIES
 from modeling_sat.reproduction.tables import as_json, as_markdown, published_for
 
 
 CONSTANTS = {"whole_image": {"gt_known_loc": 0.2}, "center": {"gt_known_loc": 0.5}}
 
 
-def findings(values: dict[Key, list[float]], metric: str = "gt_known_loc") -> Findings:
-    rows, columns = (list(dict.fromkeys(key[index] for key in values)) for index in (0, 1))
-    outcomes = {
+def results(values: dict[Key, list[float]], metric: str = "gt_known_loc") -> StudyResults:
+    return StudyResults({
         key: {seed: Outcome({metric: value}, CONSTANTS) for seed, value in enumerate(of_seeds)}
         for key, of_seeds in values.items()
-    }
-    return Findings(rows, columns, outcomes)
+    })  # fmt: skip
 
 
 def test_mean_and_deviation_by_hand():
     # mean (70 + 72 + 77) / 3 = 73; deviations -3, -1, 4: (9 + 1 + 16) / 2 = 13, its root 3.606
-    mean, deviation, count = findings({Key("a"): [0.70, 0.72, 0.77]}).summary(Key("a"), "gt_known_loc")
+    mean, deviation, count = results({Key("a"): [0.70, 0.72, 0.77]}).summary(Key("a"), "gt_known_loc")
     assert (mean, deviation, count) == (pytest.approx(73), pytest.approx(13**0.5), 3)
     assert summarize([1.0]) == (1.0, None, 1)
     assert summarize([]) is None
@@ -47,33 +44,39 @@ def test_mean_and_deviation_by_hand():
     ],
 )  # fmt: skip
 def test_one_result_above_another(better, worse, sentence):
-    lines = Above(Key("b"), Key("a")).judge(findings({Key("a"): worse, Key("b"): better}))
+    lines = Above(Key("b"), Key("a")).judge(results({Key("a"): worse, Key("b"): better}))
     assert len(lines) == 1 and lines[0].startswith(sentence)
 
 
 def test_seeds_are_paired():
-    result = findings({Key("a"): [0.6, 0.7], Key("b"): [0.9, 0.8]})
+    result = results({Key("a"): [0.6, 0.7], Key("b"): [0.9, 0.8]})
     del result.outcomes[Key("b")][0]
     assert result.differences(Key("b"), Key("a"), "gt_known_loc") == [pytest.approx(10)]
 
 
 def test_rows_that_were_not_asked_for_are_not_judged():
-    assert Above(Key("b"), Key("a")).judge(findings({Key("a"): [0.7]})) == []
+    assert Above(Key("b"), Key("a")).judge(results({Key("a"): [0.7]})) == []
 
 
 def test_other_claims():
-    shots = findings({Key("SAT", "1"): [0.60, 0.56], Key("SAT", "full"): [0.80, 0.80]})
+    shots = results({Key("SAT", "1"): [0.60, 0.56], Key("SAT", "full"): [0.80, 0.80]})
     # shares 75 and 70 %: mean 72.5, deviation 5 / √2 = 3.5
     (line,) = Reaches(Key("SAT", "1"), Key("SAT", "full"), "the paper: 97 %").judge(shots)
     assert line == "measured: SAT, 1 reaches 72.5 ± 3.5 % of SAT, full in GT-known Loc (2 seeds); the paper: 97 %."
     lines = AboveConstants("SAT", "gt_known_loc").judge(shots)
     assert lines[0].startswith("holds: SAT, 1 above the best constant in GT-known Loc by 8.0 ± 2.0 points (2 of 2")
-    batches = findings({Key("batch 64"): [0.700, 0.706], Key("batch 128"): [0.706, 0.708]})  # 70.3 and 70.7
+    batches = results({Key("batch 64"): [0.700, 0.706], Key("batch 128"): [0.706, 0.708]})  # 70.3 and 70.7
     (line,) = ChangesLittle(("batch 64", "batch 128"), "batches", limit=0.5).judge(batches)
     assert line.startswith("holds: GT-known Loc changes by 0.4 points over batches (batch 64 to batch 128)")
     (line,) = ChangesLittle(("batch 64", "batch 128"), "batches", limit=0.3).judge(batches)
     assert line.startswith("does not hold")
-    methods = findings({Key("SAT, DeiT-S"): [0.8, 0.9], Key("CAM, DeiT-S"): [0.6, 0.6], Key("SAT, DeiT-T"): [0.7]})
+    methods = results(
+        {
+            Key("SAT", model="DeiT-S"): [0.8, 0.9],
+            Key("CAM", model="DeiT-S"): [0.6, 0.6],
+            Key("SAT", model="DeiT-T"): [0.7],
+        }
+    )
     (line,) = AboveOthers("SAT", "gt_known_loc").judge(methods)
     assert line.startswith("holds: SAT, DeiT-S above CAM, DeiT-S in GT-known Loc by 25.0 ± 5.0")
 
@@ -83,7 +86,7 @@ def test_a_table_has_every_row_the_papers_numbers_and_the_constants():
     values = {Key(row.name): [0.70, 0.74] for row in study.rows}
     values[Key("(a) L_cls")] = []
     failed = {Path("runs/x"): "no memory"}
-    table = as_markdown("table2", study, "imagenet", "By hand.", findings(values), failed)
+    table = as_markdown("table2", study, "imagenet", "By hand.", results(values), failed)
     assert "# Ablation of the losses (Table 2 of the paper) on imagenet" in table
     assert "| (a) L_cls | 0 | – [56.86] | – [66.67] | – [69.29] |" in table
     assert "| (b) + L_ba | 2 | – [58.21] | – [68.36] | 72.0 ± 2.8 [71.07] |" in table
@@ -94,7 +97,7 @@ def test_a_table_has_every_row_the_papers_numbers_and_the_constants():
 
 def test_a_grid_has_the_frozen_rate():
     study = STUDIES["table8"]
-    result = findings({Key(row.name, column.name): [0.7] for row in study.rows for column in study.columns})
+    result = results({Key(row.name, column.name): [0.7] for row in study.rows for column in study.columns})
     result.outcomes[Key("(b) attention", "1")] = {0: Outcome({"gt_known_loc": 0.716, "frozen_rate": 0.21}, CONSTANTS)}
     table = as_markdown("table8", study, "imagenet", "By hand.", result)
     assert "| (b) attention | 1 | 21.0 [21] | 71.6 [71.6] | 70.0 [72.3] |" in table
@@ -104,21 +107,23 @@ def test_a_grid_has_the_frozen_rate():
 
 def test_other_methods_stand_as_published_only_where_the_dataset_is_theirs():
     study = STUDIES["table1"]
-    result = findings({Key("SAT, DeiT-S"): [0.98]})
+    result = results({Key("SAT", model="DeiT-S"): [0.98]})
     assert "| CAM, VGG16 |  | [41.06] | [50.66] | [55.1] |" in as_markdown("table1", study, "cub", "", result)
     table = as_markdown("table1", study, "shapes", "", result)
     assert "VGG16" not in table and "98.0 [98.45]" in table and "the paper on CUB-200" in table
-    assert "In brackets" not in as_markdown("table1", study, "shapes", "", findings({Key("SAT, laptop"): [0.8]}))
+    assert "In brackets" not in as_markdown(
+        "table1", study, "shapes", "", results({Key("SAT", model="laptop"): [0.8]})
+    )
     assert published_for("fig4", "cub") == (None, {})
 
 
 def test_a_constant_counts_once_for_each_seed():
-    result = findings({Key("a"): [0.7, 0.8], Key("b"): [0.7, 0.8]})
+    result = results({Key("a"): [0.7, 0.8], Key("b"): [0.7, 0.8]})
     assert result.constants()["center"] == {"gt_known_loc": [50.0, 50.0]}
 
 
 def test_no_seed_is_left_out_of_the_json():
-    result = findings({Key("(a) L_cls"): [0.5, 0.6], Key("(d) + F"): [0.7, 0.8]})
+    result = results({Key("(a) L_cls"): [0.5, 0.6], Key("(d) + F"): [0.7, 0.8]})
     content = json.loads(json.dumps(as_json(STUDIES["table2"], result, {})))
     assert [(cell["row"], cell["seed"], cell["metrics"]["gt_known_loc"]) for cell in content["cells"]] == [
         ("(a) L_cls", 0, 0.5), ("(a) L_cls", 1, 0.6), ("(d) + F", 0, 0.7), ("(d) + F", 1, 0.8),
@@ -139,8 +144,7 @@ def test_figures_are_drawn(name, tmp_path):
         for index, column in enumerate(study.columns)
     }  # fmt: skip
     outcomes[next(iter(outcomes))] = {}  # one that failed
-    rows, columns = [row.name for row in study.rows], [column.name for column in study.columns]
-    study.figure(Findings(rows, columns, outcomes)).savefig(tmp_path / "figure.png")
+    study.figure(StudyResults(outcomes)).savefig(tmp_path / "figure.png")
     assert min(Image.open(tmp_path / "figure.png").size) > 100
 
 
@@ -199,6 +203,6 @@ def test_overlap_of_small_and_large_objects_by_hand(monkeypatch):
 
 
 def test_a_further_method_is_judged():
-    study = dataclasses.replace(STUDIES["table1"], rows=(Row("SAT"), Row("CAM", {"method": "cam"})))
-    result = findings({Key("SAT, DeiT-S"): [0.9, 0.91], Key("CAM, DeiT-S"): [0.5, 0.52]})
+    study = STUDIES["table1"]
+    result = results({Key("SAT", model="DeiT-S"): [0.9, 0.91], Key("CAM", model="DeiT-S"): [0.5, 0.52]})
     assert "- holds: SAT, DeiT-S above CAM, DeiT-S in GT-known Loc" in as_markdown("table1", study, "cub", "", result)
