@@ -86,6 +86,7 @@ def _batch(size: int, laptop: bool | None = None) -> Row:
 
 
 METHOD_ROWS = tuple(Row(method.title, {"method": name}) for name, method in METHODS.items())
+"""Of tables 1, 3, 4, 6 and figures 5, 6, 7."""
 SHOTS = (
     Row("1", {"images_per_class": 1}),
     Row("3", {"images_per_class": 3}),
