@@ -1,4 +1,4 @@
-"""What a stranger does first: the README's commands from photographs to boxes, copied character by character."""
+"""What a stranger does first: the README's snippet and its commands to boxes, copied character by character."""
 
 import json
 import os
@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hub_cache import keep_in_cache
+from model_mixin import tiny_model
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
+
+from modeling_sat import SATImageProcessor
 
 
 ROOT = Path(__file__).parents[2]
@@ -19,9 +22,11 @@ BASE = "facebook/deit-tiny-patch16-224"
 """What the commands fetch; here it has been fetched before, and is small."""
 
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def commands() -> list[str]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("## Your folder to boxes")[1].split("\n## ")[0]
+    section = README.split("## Your folder to boxes")[1].split("\n## ")[0]
     return re.search(r"```bash\n(.*?)```", section, re.DOTALL)[1].replace("\\\n", " ").splitlines()
 
 
@@ -59,6 +64,24 @@ def follow(lines: list[str], clone: Path, environment: dict[str, str]) -> None:
     assert len(coco["images"]) == len(coco["annotations"]) == 12
     assert len(list((boxes / "overlays").rglob("*.jpg"))) == 12
     assert (boxes / "review.html").is_file()
+
+
+def test_snippet(tmp_path, environment):
+    """On a checkpoint where `make quickstart` leaves it."""
+    before = README.split("```python")[0]
+    model = "outputs/quickstart/model"
+    assert "\nmake quickstart" in before and model in before
+    tiny_model(num_labels=8).save_pretrained(tmp_path / model)
+    SATImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / model)
+    snippet = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    assert len(snippet.splitlines()) <= 10
+    finished = subprocess.run(
+        [sys.executable, "-c", snippet],
+        cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert "'xmin'" in finished.stdout
+    assert Image.open(tmp_path / "mask.png").size == (64, 64)
 
 
 def test_they_are_few_and_the_first_installs():

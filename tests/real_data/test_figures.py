@@ -1,4 +1,4 @@
-"""The rows of the README's results, each by the commands that stand there: minutes each, run by `make test-slow`."""
+"""The results of docs/evaluation.md, each row by the commands that stand there: minutes each, by `make test-slow`."""
 
 import json
 import os
@@ -16,7 +16,8 @@ from modeling_sat.checkpoints import convert_checkpoint
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-RESULTS = (ROOT / "README.md").read_text(encoding="utf-8").split("## Results\n")[1].split("\n## ")[0]
+DOCUMENT = "docs/evaluation.md"
+RESULTS = (ROOT / DOCUMENT).read_text(encoding="utf-8").split("## Results\n")[1].split("\n## ")[0]
 
 
 def commands(row: int) -> str:
@@ -25,7 +26,7 @@ def commands(row: int) -> str:
 
 
 def printed(row: int) -> list[float]:
-    """The numbers of a row of the README's tables, in percent."""
+    """The numbers of a row of the tables, in percent."""
     line = re.search(rf"^\| {row} \|.*$", RESULTS, re.MULTILINE)[0]
     return [float(number) for number in re.findall(r"\| \**(\d+\.\d)\** (?=\|)", line)]
 
@@ -56,7 +57,7 @@ def results(place: Path, row: int) -> list[dict]:
     }  # fmt: skip
     subprocess.run(["bash", "-e", "-c", commands(row)], cwd=place, env=environment, check=True)
     found = [json.loads(file.read_text()) for file in sorted(place.glob(f"outputs/results/{row}*/metrics.json"))]
-    print(f"\nREADME, row {row}: {printed(row)}")
+    print(f"\n{DOCUMENT}, row {row}: {printed(row)}")
     for result in found:
         print({name: round(100 * value, 1) for name, value in result["metrics"].items()})
     return found
