@@ -1,4 +1,4 @@
-"""The annotation files of a practitioner's folder, each by its format."""
+"""The annotation files of a user's folder, each in its format."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ METADATA_FILES = ("metadata.jsonl", "metadata.csv")
 
 
 def read_annotations(root: Path, file: PurePosixPath) -> Iterator[Annotation | str]:
-    """Yields the records of an annotation file, and for each that cannot be read a sentence that says why.
+    """Yields the records of an annotation file, and a sentence for each that cannot be read.
 
     Files that only share a suffix with annotations (some other JSON, XML or text) yield nothing.
     """

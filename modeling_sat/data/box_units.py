@@ -1,4 +1,4 @@
-"""In which units and form the boxes of a file are: pixels, fractions or percent; a corner and a size, corners, a centre."""
+"""The units and form of a file's boxes: pixels, fractions or percent; a corner and a size, corners, a centre."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ FORMS = {
 }
 FRACTIONS, PERCENT = (1.0, 1.0), (100.0, 100.0)
 ROUNDING = 0.01
-"""By which fractions leave 0 to 1, in files that were converted."""
-FRACTIONS_TAKEN = "the boxes are all in 0 to 1, and were taken as fractions of the image"
+"""How far fractions may leave 0 to 1, in files that were converted."""
+FRACTIONS_TAKEN = "all boxes lie in 0 to 1, and were read as fractions of the image"
 
 ENOUGH_BOXES, NEARLY_ALL = 5, 85
-"""So many boxes that reach so far right and down, and no further than 100, hardly are pixels of larger images."""
+"""This many boxes that reach so far right and down, and no further than 100, are hardly pixels of larger images."""
 
 MANY_UNFIT = 0.2
-"""The part of a file's boxes that must not fit for all to be in another form; fewer are taken for mistakes."""
+"""The share of a file's boxes that must not fit for all to be in another form; fewer are mistakes."""
 
 LARGE = 200 * 200
 """Pixels of images on which boxes within the first 100 pixels each way are percent rather than pixels."""
@@ -55,12 +55,12 @@ class Units:
         if self.whole is not None:
             return tuple(edge / self.whole[0] for edge in box)
         if within_a_pixel(numbers):
-            raise ValueError(f"the box {list(numbers)} is of fractions, and others of this file are of pixels")
+            raise ValueError(f"the box {list(numbers)} is in fractions, but others in this file are in pixels")
         return box
 
 
 def within_a_pixel(numbers: Sequence[float]) -> bool:
-    """Whether the numbers of a box, or of all boxes of a file, can be no pixels, but fractions."""
+    """Whether the numbers of a box, or of all boxes of a file, cannot be pixels, only fractions."""
     return all(0 <= number <= 1 + ROUNDING for number in numbers) and any(number % 1 for number in numbers)
 
 
@@ -109,7 +109,7 @@ def units_of(
     return Units(
         forms[0],
         taken=f"all boxes of the file lie within the first 100 pixels of images of {width}×{height} and more. They were "
-        "taken as pixels; if they are percent, convert them to pixels",
+        "read as pixels; if they are percentages, convert them to pixels",
     )
 
 
@@ -136,7 +136,7 @@ def _only(
 
 def _taken(units: Units) -> str:
     unit = {None: "pixels", FRACTIONS: "fractions of the image", PERCENT: "percent of the image"}[units.whole]
-    return f"all boxes of the file fit {FORMS[units.form]} in {unit} and nothing else, and were taken so"
+    return f"all boxes of the file fit {FORMS[units.form]} in {unit} and nothing else, and were read as that"
 
 
 def _ambiguous(readings: Sequence[Units]) -> str:

@@ -15,7 +15,7 @@ from .schema import Example
 logger = logging.getLogger(__name__)
 
 MIN_ROWS = 1000
-"""Tables of fewer rows are made anew, as quickly as they are read."""
+"""Tables of fewer rows are rebuilt, which takes no longer than reading them."""
 
 FORMAT = 2
 """Changes when the same files would give another table."""
@@ -24,10 +24,10 @@ FORMAT = 2
 def cached_table(
     request: str, state: str, build: Callable[[Path | None], tuple[datasets.Dataset, bool]]
 ) -> datasets.Dataset:
-    """The table of an earlier run, or a new one that is kept for the next.
+    """The table of an earlier run, or a new one that is kept for later runs.
 
     Tables lie in the cache folder of 🤗 Datasets (`HF_DATASETS_CACHE`), in `modeling_sat`; a new one replaces that of
-    the same request. Where nothing can be written, nothing is kept.
+    the same request. If nothing can be written, nothing is kept.
 
     Args:
         request: what was asked for.
@@ -41,13 +41,13 @@ def cached_table(
         try:
             return datasets.Dataset.from_file(str(file))
         except (OSError, pa.ArrowInvalid) as error:
-            logger.warning("The table %s is damaged and made anew: %s", file, error)
+            logger.warning("The table %s is damaged and is rebuilt: %s", file, error)
     unfinished = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished.touch()
     except OSError as error:
-        logger.warning("The table of images is not kept for the next time: %s", error)
+        logger.warning("The table of images could not be cached: %s", error)
         return build(None)[0]
     try:
         table, may_be_kept = build(unfinished)
@@ -62,7 +62,7 @@ def cached_table(
 
 
 def state_of(examples: Iterable[Example], class_names: Iterable[str]) -> str:
-    """A text that changes when an annotation does, or the size or time of the file of an image or a mask."""
+    """A text that changes with any annotation, and with the size or time of an image's or mask's file."""
     digest = hashlib.sha256("\n".join(class_names).encode())
     for example in examples:
         stats = [_size_and_time(file) for file in (example.image, *getattr(example.mask, "files", ()))]

@@ -1,4 +1,4 @@
-"""Finds what is wrong with images and boxes before a training run does."""
+"""Finds what is wrong with images and boxes before a training run would."""
 
 import logging
 import math
@@ -30,18 +30,18 @@ BOX_TOLERANCE = 1.0
 
 UPRIGHT_TAKEN = (
     "turned by their EXIF orientation, and nothing says whether their boxes or masks were drawn on them upright or as "
-    "they are stored; upright was taken"
+    "they are stored; upright was assumed"
 )
 STORED_TAKEN = (
     "turned by their EXIF orientation, and nothing says whether their boxes or masks were drawn on them upright or as "
-    "they are stored; as stored was taken, as by the methods compared on this benchmark"
+    "they are stored; as stored was assumed, as the methods compared on this benchmark do"
 )
 EXCHANGED = (
-    "whose annotation has width and height exchanged; their boxes were taken to be of the images as they are. If images "
+    "whose annotation has width and height swapped; their boxes were assumed to fit the images as they are. If images "
     "were turned since, annotate them again"
 )
 SQUASHED = (
-    "of another shape than the images that their boxes were drawn on; they were taken to be squashed, and boxes scaled "
+    "of another shape than the images that their boxes were drawn on; they were assumed to be squashed, and boxes scaled "
     "across and down by different factors. If images were cropped, their boxes are wrong: use uncropped ones"
 )
 
@@ -55,7 +55,7 @@ def checked_examples(
     upright: bool = False,
     allow_missing: bool = False,
 ) -> list[Example]:
-    """Decodes every image file of a split and holds its boxes against its size.
+    """Decodes every image file of a split and compares its boxes with its size.
 
     Images that Pillow would spoil or refuse when a row is read (transparent, of more than 8 bits, or with damaged
     metadata, see `is_plain`) come back as bytes of an RGB PNG.

@@ -1,4 +1,4 @@
-"""Text files in whatever encoding they declare."""
+"""Text files, read in the encoding that they declare."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "shift-jis": "cp932", "euc-kr": "cp949"}
-"""What files are in that declare a smaller character set, as browsers read them."""
+"""The encodings that browsers use for files that declare a smaller one."""
 
 
 def read_text(file: Path) -> str:

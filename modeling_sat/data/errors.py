@@ -2,7 +2,7 @@
 
 
 class DatasetError(ValueError):
-    """Something is wrong with the data on disk or with the request for it; the message says what and what to do."""
+    """The data on disk, or the request for them, is wrong; the message says what is wrong and what to do."""
 
 
 class MissingSplitError(DatasetError):
@@ -10,7 +10,7 @@ class MissingSplitError(DatasetError):
 
 
 class UndecodableImageError(DatasetError, OSError):
-    """An image that is met on the way cannot be decoded; the message names it."""
+    """An image cannot be decoded while rows are read; the message names it."""
 
     def __init__(self, message: str):
         # A worker process sends its traceback along, which ends in the sentence.

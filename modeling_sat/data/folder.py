@@ -1,4 +1,4 @@
-"""`folder`: a practitioner's folder of labelled images, with boxes or without."""
+"""`folder`: a user's folder of labelled images, with or without boxes."""
 
 import logging
 from collections import defaultdict
@@ -113,11 +113,13 @@ def _warn_of_what_is_not_read(
     if files:
         logger.warning("%s holds files that are not read, %s", root, passed_over(files))
     if tree.masks_of_none:
-        logger.warning("%s holds masks that are of no image or of several, %s", root, passed_over(tree.masks_of_none))
+        logger.warning(
+            "%s holds masks that belong to no image or to several, %s", root, passed_over(tree.masks_of_none)
+        )
     folders = folders_not_read(tree, splits, root)
     if folders:
         logger.warning(
-            "%s holds folders and images that are not read, because they are in no folder of a split or class:\n%s",
+            "%s holds folders and images that are not read, because they are not in the folder of a split or class:\n%s",
             root, listed(folders),
         )  # fmt: skip
 
@@ -125,23 +127,23 @@ def _warn_of_what_is_not_read(
 def _why_unlabelled(
     root: Path, split: str, found: SplitImages, annotations: FolderAnnotations, labels: Labels, tree: FolderTree
 ) -> str:
-    """Why none of a split's images has a label, the most likely reason first."""
+    """Why none of a split's images has a label: the most likely reason."""
     absent = [sentence for of_split, sentence in annotations.absent if of_split in (split, None)]
     silent = [image for image, _ in found.images if image in annotations.by_image]
     where = root / found.folders[0]
     if absent:
-        reason = f"{len(absent)} records of annotations name none of its images:\n{listed(absent)}"
+        reason = f"{len(absent)} annotation records name none of its images:\n{listed(absent)}"
     elif silent:
         reason = f"{annotations.by_image[silent[0]].source} and {len(silent) - 1} others name them but give no label."
     elif annotations.not_read:
-        reason = f"the folder holds {passed_over(annotations.not_read)}, but in no format that is read."
+        reason = f"the folder holds {passed_over(annotations.not_read)}, but not in a format that is read."
     else:
-        reason = "they are in no class folders and no annotation names them."
-    return f"{where} holds {len(found.images)} loose images, but no annotation gives one of them a label: {reason}"
+        reason = "they are not in class folders and no annotation names them."
+    return f"{where} holds {len(found.images)} loose images, but no annotation gives any of them a label: {reason}"
 
 
 def _without_known_classes(root: Path, labelled: Mapping[str, list[tuple[PurePosixPath, str]]]) -> dict[str, str]:
-    """Of splits that share no class with train, such as the images without labels of a contest, why they are not read."""
+    """Why splits that share no class with train are not read, such as a contest's images without labels."""
     known = {name for _, name in labelled.get("train", ())}
     if not known:
         return {}
@@ -152,13 +154,14 @@ def _without_known_classes(root: Path, labelled: Mapping[str, list[tuple[PurePos
         names = {name for _, name in images}
         if images and not names & known:
             sentences[split] = (
-                f"Its {len(images)} images in {root} are called {some(sorted(names))}, which is no class of train ({some(sorted(known))})."
+                f"Its {len(images)} images in {root} are called {some(sorted(names))}, but train has no such class, only "
+                f"{some(sorted(known))}."
             )
     return sentences
 
 
 def _why_no_train(tree: FolderTree, splits: Mapping[str, SplitImages]) -> str:
-    """Names the folders that are there instead of one of training images."""
+    """Names the folders that were found instead of one with training images."""
     of_split = [folder for found in splits.values() for folder in found.folders]
     others = [str(path) for path in tree.populated(of_split[0].parent) if path not in of_split]
     hint = f"; rename the folder {some(sorted(others))} to train if it holds the training images" if others else ""
@@ -172,7 +175,7 @@ def _problems(
     labels: Labels,
     usable: list[str],
 ) -> dict[str, list[str]]:
-    """Of each split a sentence for every image that should be there and is not."""
+    """For each split, a sentence about every image that is missing."""
     problems: dict[str, list[str]] = {split: [] for split in usable}
     for split, sentence in annotations.absent:
         if split not in splits or split in usable:
@@ -184,7 +187,7 @@ def _problems(
         problems[split if (split := split_of_path(image)) in problems else usable[0]].append(sentence)
     for split in usable:
         problems[split] += [
-            f"{image}: it has no label; it is in no class folder and "
+            f"{image}: it has no label; it is not in a class folder and "
             + (
                 f"{annotations.by_image[image].source} names no class for it"
                 if image in annotations.by_image
@@ -225,7 +228,7 @@ def _warn_of_names_alike(root: Path, class_names: list[str]) -> None:
     doubled = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
     if doubled:
         logger.warning(
-            "%s: classes of their own, although their names differ only in case, spaces or signs:\n%s\n"
+            "%s: read as different classes, although their names differ only in case, spaces or punctuation:\n%s\n"
             "Give them one name if they are one.",
             root, listed(doubled),
         )  # fmt: skip

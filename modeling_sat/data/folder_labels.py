@@ -1,4 +1,4 @@
-"""The class of each image of a practitioner's folder: what a file says of it, or else the folder that it is in."""
+"""The class of each image in a user's folder: from an annotation file, or else from the folder that it is in."""
 
 import logging
 import unicodedata
@@ -40,8 +40,8 @@ def label_images(
 ) -> Labels:
     """Gives each image its class.
 
-    As on the Hub a file goes before a folder, if it has a label for every image. Else folders go before files, and a
-    warning counts the images of which both say something else.
+    As on the Hub, a file wins over folders if it has a label for every image. Otherwise folders win over files, and a
+    warning counts the images on which they disagree.
 
     Raises:
         DatasetError: folders are to name the classes, and it is not clear which are classes.
@@ -62,8 +62,8 @@ def label_images(
     if by_file:
         if in_folders:
             logger.warning(
-                "%s: the annotations have a label for every image, so the folders (%s) are not taken for classes; they "
-                "say otherwise of %d of %d images:\n%s",
+                "%s: the annotations have a label for every image, so the folders (%s) are not used as classes; they "
+                "say otherwise for %d of %d images:\n%s",
                 root, some(sorted(spelling.values())), len(other), len(images),
                 listed([f"{image}: {', '.join(names[image])} in {annotations[image].source}" for image in other]),
             )  # fmt: skip
@@ -73,7 +73,7 @@ def label_images(
         if other:
             logger.warning(
                 "%s: the annotations name other classes than the folder for %d of %d images. The folder's name is taken, "
-                "because the annotations do not tell the classes of all images apart:\n%s",
+                "because the annotations do not distinguish the classes of all images:\n%s",
                 root, len(other), len(images),
                 listed([f"{image}: {', '.join(names[image])} in {annotations[image].source}" for image in other]),
             )  # fmt: skip

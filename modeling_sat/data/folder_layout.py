@@ -1,4 +1,4 @@
-"""Which images of a practitioner's folder are of which split, and in which class folder they are."""
+"""Which split and class folder each image of a user's folder is in."""
 
 import logging
 import unicodedata
@@ -40,7 +40,7 @@ class SplitImages:
 
 
 def find_splits(tree: FolderTree, root: Path, names: Mapping[PurePosixPath, list[str]]) -> dict[str, SplitImages]:
-    """Tells splits from classes by the names of folders, and by what they hold where a name can be either.
+    """Distinguishes splits from classes by folder names, and where a name can be either, by what the folder holds.
 
     Args:
         names: of classes, that annotations have for images.
@@ -76,7 +76,7 @@ def _by_file_names(splits: dict[str, SplitImages], root: Path) -> dict[str, Spli
         return splits
     if None in named.values():
         logger.warning(
-            "%s: %d of %d images have names of a split (%s), but not all have, so all are read as training images. Put them "
+            "%s: %d of %d images have names of a split (%s), but the others do not, so all are read as training images. Put them "
             "into folders train, validation and test if they are splits.",
             root, sum(split is not None for split in named.values()), len(images), ", ".join(found),
         )  # fmt: skip
@@ -152,8 +152,8 @@ def _split_folders(
         classes = _classes_among(named, has_others=len(populated) > len(named))
         if classes:
             logger.warning(
-                "%s: read as classes of images and not as splits: %s, because the images there have no folders of "
-                "classes or labels of their own. Put all classes into a folder train if that is right.",
+                "%s: read as classes, not as splits: %s, because the images there have neither class folders nor "
+                "labels of their own. Put all classes into a folder train if that is right.",
                 root, some(path.name for path in classes),
             )  # fmt: skip
         named = [path for path in named if path not in classes]
@@ -281,24 +281,24 @@ def _objections_to_classes(
         first, name = holders[within[0]][0], within[0]
         return [
             f"{where} holds folders ({some(path.name for path in classes)}) that hold folders of splits "
-            f"({some(within)}). If they are classes, turn them round, {name}/{first.name} instead of "
-            f"{first.name}/{name}; if they are data sets, pass one of them, such as data_dir={where / first.name}."
+            f"({some(within)}). If they are classes, swap the levels, {name}/{first.name} instead of "
+            f"{first.name}/{name}; if they are datasets, pass one of them, such as data_dir={where / first.name}."
         ]
     if shared:
         return [
             f"{where} holds folders ({some(path.name for path in classes)}) that hold folders of the same names "
-            f"({some(shared)}), so that either may be the classes. Have one folder for each class, as "
+            f"({some(shared)}), so either may be the classes. Use one folder for each class, as in "
             f"train/{next(iter(shared))}; folders of splits are called train, validation and test."
         ]
     if len(classes) == 1 and len(next(iter(inner.values()))) > 1 and not tree.loose(classes[0]):
         found = some(path.name for path in inner[classes[0]])
         if split_folder == TOP:
             return [
-                f"{where} holds the single folder {classes[0].name}, and that the folders {found}. If they are the "
+                f"{where} holds the single folder {classes[0].name}, which holds the folders {found}. If they are the "
                 f"classes, pass data_dir={root / classes[0]}."
             ]
         return [
-            f"{where} holds the single folder {classes[0].name}, and that the folders {found}. If they are the classes, "
+            f"{where} holds the single folder {classes[0].name}, which holds the folders {found}. If they are the classes, "
             f"move them up, into {where}."
         ]
     if len(classes) == 1:

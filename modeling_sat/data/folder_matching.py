@@ -1,4 +1,4 @@
-"""Which image of a practitioner's folder each annotation is of."""
+"""Which image of a user's folder each annotation belongs to."""
 
 import unicodedata
 from collections import defaultdict
@@ -94,7 +94,7 @@ class _ImagesByName:
         is_url = "://" in given
         path = PurePosixPath(unquote(urlsplit(given).path).lstrip("/") if is_url else with_slashes(given))
         if "\ufffd" in given:
-            return f"{source}: it names {given!r}, in letters that are not UTF-8; save {file} as UTF-8"
+            return f"{source}: it names {given!r}, in bytes that are not UTF-8; save {file} as UTF-8"
         candidates = self.by_name.get(_loose(path.name), [])
         if annotation.by_stem:
             candidates = [image for image in candidates if _loose(image.stem) == _loose(path.name)]
@@ -105,9 +105,7 @@ class _ImagesByName:
         if is_elsewhere and not is_inside:
             fitting = _most_alike(path, _ending(path, candidates, file))
             kind = "URL" if is_url else "absolute path"
-            reason = (
-                f"the {kind} {given!r}, which is outside the data folder; no such file is read, and none here ends so"
-            )
+            reason = f"the {kind} {given!r}, which is outside the data folder; no such file is read, and no file here ends like it"
         elif not is_inside:
             fitting, reason = [], f"{given!r}, which is outside the data folder; no such file is read"
         else:

@@ -1,4 +1,4 @@
-"""The files of a practitioner's folder, sorted by what they are for."""
+"""The files of a user's folder, sorted by purpose."""
 
 from collections import defaultdict
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Datasets of the Hub, and folders of Parquet files, with whatever column names they have."""
+"""Datasets of the Hub and folders of Parquet files, with any column names."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -245,8 +245,8 @@ def _class_names(name: str, columns: Columns, tables: Iterable[Dataset] | None) 
             return sorted({value.strip() for value in values} - {""})
         return [str(value) for value in sorted(values - {-1})]
     raise DatasetError(
-        f"The column {path!r} of {name} is {feature}; ClassLabel, or unless streaming names or whole numbers, were "
-        "expected."
+        f"The column {path!r} of {name} is {feature}; ClassLabel was expected or, without streaming, names or "
+        "whole numbers."
     )
 
 
@@ -271,7 +271,5 @@ def _shares_names(
         known = {object_name for row in rows for object_name in object_names(reach(row, path), feature)}
     shares = not {known_name.casefold() for known_name in known}.isdisjoint(map(str.casefold, class_names))
     if not shares:
-        logger.warning(
-            "%s: the objects in %r are not called as the classes are, so those of every name give boxes.", name, path
-        )
+        logger.warning("%s: the objects in %r do not have the classes' names, so all of them give boxes.", name, path)
     return shares

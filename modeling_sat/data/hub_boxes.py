@@ -1,4 +1,4 @@
-"""Boxes from the columns of Hub datasets, which have them as lists or structs, one or several an image."""
+"""Boxes from the columns of Hub datasets: lists or structs, one or several per image."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ EDGES = {"xyxy": ("xmin", "ymin", "xmax", "ymax"), "xywh": ("x", "y", "width", "
 
 
 def reach(value: Any, name: str) -> Any:
-    """The value at a path with dots, of each item where a list stands on the way, or None where nothing does."""
+    """The value at a dotted path, or None; where the path passes a list, the values of its items."""
     for part in name.split("."):
         values = value if isinstance(value, list) else [value]
         reached = [item and item[part] for item in values]
@@ -26,7 +26,7 @@ def reach(value: Any, name: str) -> Any:
 
 @dataclass(frozen=True)
 class StoredBox:
-    """A box as a row has it.
+    """A box as it stands in a row.
 
     Attributes:
         given: for messages.
@@ -86,7 +86,7 @@ def drawn_on(stated: tuple[Any, Any] | None, size: tuple[int, int]) -> tuple[int
     """(width, height) of the image that boxes were drawn on, or a sentence that says why it cannot be the one of `size`.
 
     Args:
-        stated: what the dataset says, of the image before it was resized; its sides may be exchanged.
+        stated: what the dataset says, of the image before it was resized; its sides may be swapped.
     """
     if stated is None or None in stated or min(stated) < 1:
         return size
@@ -139,7 +139,7 @@ def _stored(box: Any) -> StoredBox:
 def check_format(
     boxes: Iterable[tuple[list[StoredBox], tuple[int, int]]], box_format: BoxFormat, fraction: bool, where: str
 ) -> bool:
-    """Refuses a split whose boxes are of the other format, by what fits the images.
+    """Refuses a split whose boxes fit their images only in the other format.
 
     Args:
         boxes: those of each image, and its (width, height).
@@ -171,6 +171,6 @@ def check_format(
         )
         raise DatasetError(
             f"The boxes in {where} are not {box_format}: {misfits[box_format]} of {len(unnamed)} images have one that "
-            f"does not fit, as {other} {misfits[other]} have. {example} Pass box_format={other!r}."
+            f"does not fit; as {other}, {misfits[other]} do. {example} Pass box_format={other!r}."
         )
     return bool(unnamed) and not misfits[other]

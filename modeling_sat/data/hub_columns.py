@@ -1,4 +1,4 @@
-"""Which columns of a Hub dataset hold images, labels, boxes and masks, whatever they are called."""
+"""Finds the columns of a Hub dataset that hold images, labels, boxes and masks, whatever they are called."""
 
 import logging
 import re
@@ -27,7 +27,7 @@ _BOX_NAME = re.compile(r"(^|_)(b?box(es)?|bboxs|bounding|rois?|rects?|objects?|a
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a dataset keeps what.
+    """The columns in which a dataset keeps what is read.
 
     Attributes:
         names: ours → theirs, a path with dots, those that there are.
@@ -55,7 +55,7 @@ class Columns:
 
     @property
     def described(self) -> list[str]:
-        """The columns that hold all but pictures."""
+        """The columns without pictures."""
         paths = [self.names[ours] for ours in ("image_id", "label", "boxes") if self.has(ours)]
         paths += [*filter(None, [self.categories]), *(self.annotated_size or ())]
         return sorted({path.split(".")[0] for path in paths})
@@ -67,7 +67,7 @@ def find_columns(
     asked: Mapping[str, str],
     box_format: BoxFormat | None,
 ) -> Columns:
-    """Finds the columns of the dataset called `name`; one that looks like boxes and is not read is warned of.
+    """Finds the columns of the dataset called `name`; warns of one that looks like boxes but is not read.
 
     Args:
         asked: ours → theirs, where the user says so.
@@ -86,21 +86,21 @@ def find_columns(
     for ours in ("image", "label", *asked):
         if not _is_there(features, ours, names[ours]):
             raise DatasetError(
-                f"{name} has no column {names[ours]!r} for {ours!r}; it has {', '.join(features)}. Say which it is by "
-                f"columns, as in columns={{{ours!r}: {_likely(features, ours)!r}}}."
+                f"{name} has no column {names[ours]!r} for {ours!r}; it has {', '.join(features)}. Name the right "
+                f"one by columns, as in columns={{{ours!r}: {_likely(features, ours)!r}}}."
             )
     if not _is_picture(features[names["image"]]):
         raise DatasetError(
-            f"The column {names['image']!r} of {name} is {features[names['image']]}; images were expected. Make them so "
-            "by `datasets`, as in cast_column('image', Image()) of paths or files, and write them by to_parquet."
+            f"The column {names['image']!r} of {name} is {features[names['image']]}; images were expected. Convert "
+            "them with `datasets`, as in cast_column('image', Image()) on paths or files, and write them with to_parquet."
         )
     names = {ours: path for ours, path in names.items() if _is_there(features, ours, path)}
     if "boxes" not in names:
         unread = list(paths_of_boxes(features))
         if unread:
             logger.warning(
-                "%s: the column %s looks like boxes and is not read. If it holds boxes of objects, say so by "
-                "columns={'boxes': %r} and by box_format, xyxy or xywh.", name, ", ".join(map(repr, unread)), unread[0],
+                "%s: the column %s looks like boxes but is not read. If it holds boxes of objects, pass "
+                "columns={'boxes': %r} and box_format, xyxy or xywh.", name, ", ".join(map(repr, unread)), unread[0],
             )  # fmt: skip
     own = not asked and features.get("boxes") == BOXES_FEATURE and features.get("image_id") == datasets.Value("string")
     default = "xywh" if found_objects else "xyxy"
@@ -144,7 +144,7 @@ def paths_of_boxes(features: Mapping[str, Any], parent: str = "") -> Iterator[st
 
 
 def _is_picture(feature: Any) -> bool:
-    """Whether a column holds image files, also where other tools than `datasets` wrote it."""
+    """Whether a column holds image files, even if a tool other than `datasets` wrote it."""
     if isinstance(feature, Mapping):
         return set(feature) == {"bytes", "path"} and str(getattr(feature["bytes"], "dtype", "")).endswith("binary")
     return isinstance(feature, datasets.Image) or str(getattr(feature, "dtype", "")).endswith("binary")

@@ -1,4 +1,4 @@
-"""The images and masks of Hub datasets, looked at before they are used."""
+"""The images and masks of Hub datasets, checked before they are used."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -80,7 +80,7 @@ def look_at(picture: dict[str, Any] | None, decode: bool) -> dict[str, Any]:
 
 
 def check_masks(table: Dataset, column: str) -> None:
-    """Refuses, by the first masks, the usual pictures of black and white, in which 255 would mean to ignore."""
+    """Refuses black and white masks, by the first few: their 255 would mean `ignore`."""
     masks = table.select_columns([column]).cast_column(column, datasets.Image())
     values, looked_at = set(), 0
     for mask in (row[column] for row in masks):
@@ -89,9 +89,9 @@ def check_masks(table: Dataset, column: str) -> None:
             values |= set(np.unique(grey).tolist())
             if mask.mode == "P" and (np.asarray(mask) != grey).any():
                 raise DatasetError(
-                    f"The masks in the column {column!r} are numbers of colours of a palette "
+                    f"The masks in the column {column!r} are indices into a palette "
                     f"({', '.join(map(str, np.unique(mask)[:5]))}); grey was expected, 0 background, 1 foreground and 255 "
-                    "ignore. Write the numbers, as in Image.fromarray(np.asarray(mask)), the objects' as 1."
+                    "ignore. Write the indices, as in Image.fromarray(np.asarray(mask)), with 1 for the objects."
                 )
             looked_at += 1
         if looked_at == MASKS_LOOKED_AT:

@@ -1,4 +1,4 @@
-"""Rows of Hub datasets become those of every other: named, labelled, checked; or a sentence names split and row."""
+"""Turns rows of Hub datasets into those of every other: named, labelled and checked, or named in a sentence."""
 
 import logging
 from collections import Counter
@@ -171,7 +171,7 @@ def convert_table(table: Dataset, rows: Rows) -> Dataset:
         turned = sum(looked_at["turned"][row.index] and bool(row.boxes) for row in found)
         if turned:
             logger.warning(
-                "%s of the %s split are stored turned (EXIF) and have boxes, which are taken as of the upright image.",
+                "%s of the %s split are stored rotated (EXIF) and have boxes, which are read as those of the upright image.",
                 f"{turned} images", rows.split,
             )  # fmt: skip
     boxes = _fitted(found, sizes, rows)
@@ -198,7 +198,7 @@ def _table(table: Dataset, rows: Rows, kept: list[Row], boxes: list[list[Box]]) 
 
 
 def _labelled(found: list[Row], rows: Rows) -> list[Row]:
-    """Those of one label; images of several are left out with a warning, as those of a folder are."""
+    """The rows with one label; images with several are left out with a warning, as in a folder."""
     several = [row for row in found if len(row.names) > 1]
     if several:
         logger.warning(
@@ -209,7 +209,7 @@ def _labelled(found: list[Row], rows: Rows) -> list[Row]:
     if several and len(several) == len(found):
         raise DatasetError(
             f"No image of the {rows.split} split can be used: each shows objects of several classes "
-            f"({rows.columns.names['label']!r}), and an image needs one label. Say by columns where one is."
+            f"({rows.columns.names['label']!r}), and an image needs one label. Pass columns to say where it is."
         )
     found = [row for row in found if len(row.names) < 2]
     unlabelled = [row for row in found if row.label is None and row.problem is None]
@@ -265,7 +265,7 @@ def _fitted(found: list[Row], sizes: list, rows: Rows) -> dict[int, list[Box]]:
         leaving += columns.is_own_layout and any(isinstance(fit(box), str) for box in row.boxes)
         boxes[row.index] = [] if row.problem else [scaled_box(box, row.drawn_on, sizes[row.index]) for box in fitted]
     if leaving:
-        logger.warning("%d images in %s have boxes that leave them, and keep them as they are.", leaving, where)
+        logger.warning("%d images in %s have boxes that leave them; these are kept as they are.", leaving, where)
     if boxed and columns.categories and rows.shares_names:
         logger.info("Of the objects in %s only those of the image's own class give boxes.", where)
     return boxes
@@ -287,7 +287,7 @@ def _warn_of_other_sizes(boxed: list[Row], sizes: list, where: str) -> None:
     if scaled:
         logger.info("Boxes of %d images in %s were drawn on another size of the image, and are scaled.", scaled, where)
     if exchanged:
-        logger.warning("%d images in %s have their width and height exchanged in the dataset.", exchanged, where)
+        logger.warning("%d images in %s have their width and height swapped in the dataset.", exchanged, where)
 
 
 def _warn_of_percents(boxed: list[Row], where: str) -> None:
@@ -295,7 +295,7 @@ def _warn_of_percents(boxed: list[Row], where: str) -> None:
     if len(boxed) >= 10 and 1 < furthest <= 100 and min(min(row.drawn_on) for row in boxed) >= 200:
         logger.warning(
             "No box in %s reaches beyond 100, although every image has 200 pixels or more a side. If the numbers are "
-            "percents, make pixels of them.", where,
+            "percentages, convert them to pixels.", where,
         )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def read_imagenet(
     foreign = sorted(set(wnids).difference(synsets)) if synsets else []
     if foreign:
         raise DatasetError(
-            f"{folder / 'train'} has folders that are no class of {first_existing(root, SYNSET_FILES).name}:\n"
+            f"{folder / 'train'} has folders that are not classes of {first_existing(root, SYNSET_FILES).name}:\n"
             f"{listed(foreign)}\nMove them elsewhere."
         )
     missing = [f"{wnid} {synsets[wnid]}" for wnid in sorted(set(synsets).difference(wnids))]
@@ -132,7 +132,7 @@ def _read_train(root: Path, folder: Path, wnids: list[str], with_boxes: bool) ->
 def _list_train(
     folder: Path, wnids: list[str], read_boxes: Callable[[], Annotations], problems: list[str]
 ) -> Iterator[Example]:
-    """The images of each class folder by name; what is none is warned of, what is doubled or empty a problem."""
+    """The images of each class folder by name. Other files are warned about; duplicates and empty folders are problems."""
     annotations = read_boxes()
     strays: list[str] = []
     undecided: list[str] = []
@@ -197,7 +197,7 @@ def _image_names(folder: Path, strays: list[str]) -> list[str]:
 
 def _warn_of_strays(folder: Path, strays: list[str]) -> None:
     if strays:
-        logger.warning("%s holds %d files that are no images:\n%s", folder, len(strays), listed(strays))
+        logger.warning("%s holds %d files that are not images:\n%s", folder, len(strays), listed(strays))
 
 
 def _read_val(root: Path, folder: Path, wnids: list[str], published: list[str], allow_partial: bool) -> Split:
@@ -209,7 +209,7 @@ def _read_val(root: Path, folder: Path, wnids: list[str], published: list[str], 
     there = _find_val(folder, class_folders, split.problems)
     if not annotations and not class_folders:
         raise DatasetError(
-            f"The images in {folder} lie in no class folders, and nothing says their classes: {root} has none of "
+            f"The images in {folder} are not in class folders, and nothing says their classes: {root} has none of "
             "Annotations/CLS-LOC/val/*.xml, LOC_val_solution.csv, val_gt.txt and metadata/ILSVRC. Add one of them."
         )
     for stem in sorted(set(there) | set(annotations)):

@@ -38,7 +38,7 @@ def read_annotations(root: Path, wnids: list[str]) -> tuple[Annotations, str]:
     """What is known of the official validation images, and the file or folder that says it; both empty if none does.
 
     Raises:
-        DatasetError: the file cannot be read, or has a label that is no class.
+        DatasetError: the file cannot be read, or has a label that is not a class.
     """
     for folder in XML_FOLDERS:
         if (root / folder / "val").is_dir():

@@ -1,4 +1,4 @@
-"""LabelMe's JSON, a file an image; also X-AnyLabeling's."""
+"""LabelMe's JSON, one file per image; also X-AnyLabeling's."""
 
 import logging
 import math

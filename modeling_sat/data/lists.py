@@ -1,4 +1,4 @@
-"""Reading the list files of benchmarks: lines of columns, of which every one is read or named as unreadable."""
+"""Reads the list files of benchmarks: lines of columns, each of which is read or named as unreadable."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ def read_rows(
 ) -> list[tuple]:
     r"""The lines of a text file, split into columns and converted.
 
-    The last column takes what is left of its line. Empty lines are passed over; Windows line ends and a byte order
+    The last column takes what is left of its line. Empty lines are skipped; Windows line ends and a byte order
     mark make no difference.
 
     Args:
@@ -25,7 +25,7 @@ def read_rows(
         separator: between columns; None: any white space.
 
     Raises:
-        DatasetError: the file is no UTF-8 text or has lines of another form, which are named.
+        DatasetError: the file is not UTF-8 text or has lines of another form, which are named.
     """
     name = relative_name(file, root)
     try:
@@ -71,7 +71,7 @@ def unique(rows: Iterable[tuple], file: Path, root: Path) -> dict[Any, Any]:
 
 
 def require_same_keys(tables: Mapping[str, Mapping[Any, Any]]) -> None:
-    """Holds list files of the same images against each other.
+    """Compares list files of the same images.
 
     Args:
         tables: the content of each file, by its name; the first is the one that the others must match.
@@ -135,7 +135,7 @@ def whole_number(text: str) -> int:
     """An int of "12" or "12.0"."""
     number = float(text)
     if not number.is_integer():
-        raise ValueError(f"{text!r} is no whole number")
+        raise ValueError(f"{text!r} is not a whole number")
     return int(number)
 
 
@@ -143,7 +143,7 @@ def positive_number(text: str) -> int:
     """An int of "12" or "12.0", 1 or more."""
     number = whole_number(text)
     if number < 1:
-        raise ValueError(f"{text!r} is no positive number")
+        raise ValueError(f"{text!r} is not a positive number")
     return number
 
 

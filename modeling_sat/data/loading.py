@@ -1,4 +1,4 @@
-"""`load_wsol_dataset`: the one way into every benchmark."""
+"""`load_wsol_dataset`, through which every benchmark is read."""
 
 import inspect
 import logging

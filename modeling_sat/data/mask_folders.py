@@ -1,4 +1,4 @@
-"""Masks that lie beside the images of a folder: which files are masks, and of which image."""
+"""Masks beside the images of a folder: which files are masks, and of which image."""
 
 import re
 import unicodedata
@@ -39,7 +39,7 @@ def find_masks(
 
     Masks are in a folder that is named after them (`masks`, `trimaps`, `SegmentationClass`, …) or have a name that ends
     so (`cat_1_mask.png`), most of them are named as an image elsewhere is, and they look like masks: a class of
-    photographs that is called `mask` is none.
+    photographs that is called `mask` is not one.
 
     Args:
         root: the data folder.

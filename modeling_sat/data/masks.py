@@ -1,4 +1,4 @@
-"""Masks of published benchmarks, and those beside the images of a folder, made into one mask an image."""
+"""Masks of published benchmarks, and those beside the images of a folder, made into one mask per image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ VOC_CLASSES = (
 
 @dataclass(frozen=True)
 class FolderMask:
-    """The mask of an image in a practitioner's folder, as one of these kinds:
+    """The mask of an image in a user's folder, as one of these kinds:
 
     - "foreground": one value besides 0; 255 beside 1 is left out. Edges may be soft.
     - "trimap": as of Oxford-IIIT Pet, 1 object, 2 background, 3 left out; or as of matting, 255 object, 0 background.
@@ -103,8 +103,8 @@ class FolderMask:
         """A PNG of the masks' own size, mode L: 0 background, 1 foreground, 255 ignore.
 
         Raises:
-            OSError, ValueError: a file is no image, of another shape than the image (width, height) or another mask, or
-                of values that do not tell the object.
+            OSError, ValueError: a file is not an image, is of another shape than the image (width, height) or another
+                mask, or has values that do not tell where the object is.
         """
         masks = [self._read(file) for file in self.files]
         _check_shapes(self.files, masks, image_size)

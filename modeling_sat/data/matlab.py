@@ -36,7 +36,7 @@ def rows_of(records: list[Any], file: Path, root: Path, fields: Mapping[str, Cal
         fields: name of each field and what converts its value; a TypeError or ValueError names the field.
 
     Raises:
-        DatasetError: the variable is no struct array or lacks a field, or a value is of another kind.
+        DatasetError: the variable is not a struct array or lacks a field, or a value is of another kind.
     """
     missing = [
         field for field in fields if any(not isinstance(record, dict) or field not in record for record in records)

@@ -1,4 +1,4 @@
-"""Which of the objects that are annotated in an image are of the image's class."""
+"""Which of an image's annotated objects are of its class."""
 
 import logging
 import re
@@ -63,14 +63,14 @@ def boxes_of_classes(
             taken[annotation.taken].append(str(image))
     for name in sorted(for_anything):
         logger.warning(
-            "All %d objects that are annotated as %r were taken as of the class of their image. If they are something "
+            "All %d objects that are annotated as %r were taken to be of the class of their image. If they are something "
             "else, remove them.",
             nameless[name], name,
         )  # fmt: skip
     if foreign:
         logger.warning(
             "%d of %d annotated images have no box, since none of their objects has the name of their class:\n%s\n"
-            "If they are of it, give them its name.",
+            "If they belong to it, give them its name.",
             len(foreign), len(annotated), listed(foreign),
         )  # fmt: skip
     for sentence, images in taken.items():
@@ -79,7 +79,7 @@ def boxes_of_classes(
 
 
 def same_name(first: str, second: str) -> bool:
-    """Whether two names are one in another spelling: case, spaces and signs, a number before it, or a plural."""
+    """Whether two names differ only in case, spaces, punctuation, a leading number, or a plural."""
     if letters_of(first) == letters_of(second):
         return True
     first, second = _without_number(first), _without_number(second)
@@ -100,7 +100,7 @@ def is_of(name: str, label: str, class_letters: set[str]) -> bool:
 
 
 def letters_of(name: str) -> str:
-    """A name without case, spaces and signs."""
+    """A name in lower case, without spaces and punctuation."""
     name = unicodedata.normalize("NFKC", name).strip().casefold()
     return "".join(character for character in name if character.isalnum()) or name
 

@@ -1,4 +1,4 @@
-"""Images whose EXIF orientation turns them, and boxes and masks that were drawn on them turned or as they are stored."""
+"""Images that their EXIF orientation turns, and boxes and masks drawn on them upright or as stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _BACK = TURNS | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 @dataclass(frozen=True)
 class Orientation:
-    """How an image file is turned when it is shown.
+    """How an image file is turned for display.
 
     Attributes:
         number: of EXIF, 1 to 8; 1 where it says nothing.
@@ -32,10 +32,10 @@ class Orientation:
 
     @classmethod
     def of_header(cls, source: Path | str | bytes) -> "Orientation":
-        """Of an image file, or its bytes, of which only the header is read.
+        """The orientation of an image file or its bytes; only the header is read.
 
         Raises:
-            ImageError: it is no image.
+            ImageError: it is not an image.
         """
         with open_image(source) as image:
             number = _number(image)
@@ -45,7 +45,7 @@ class Orientation:
 
     @classmethod
     def of_opened(cls, file: Path, upright: Size) -> "Orientation":
-        """Of a good image file whose upright size is known."""
+        """The orientation of an intact image file whose upright size is known."""
         with open_image(file) as image:
             return cls(_number(image), upright)
 

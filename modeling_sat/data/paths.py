@@ -1,4 +1,4 @@
-"""Finding a benchmark's files, and saying what is there instead."""
+"""Finds a benchmark's files, or says what is there instead."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ SYSTEM_FOLDERS = frozenset((
     "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "recycler",
     "system volume information", "lost+found",
 ))  # fmt: skip
-"""Where archivers, network storage and file systems keep thumbnails and what was deleted; compared in lower case."""
+"""Folders in which archivers, network storage and file systems keep thumbnails and deleted files; in lower case."""
 
 
 def benchmark_root(
@@ -65,7 +65,7 @@ def require(root: Path, relative_path: str, name: str) -> Path:
         folder = next(parent for parent in path.parents if parent.is_dir())
         where = "it" if folder == root else folder.relative_to(root).as_posix() + "/"
         raise DatasetError(
-            f"{name} has {relative_path} in its folder, but {root} has not; {where} holds {contents(folder)}. "
+            f"{name} has {relative_path} in its folder, but {root} does not; {where} holds {contents(folder)}. "
             "Pass as data_dir the folder of the original layout."
         )
     return path
@@ -124,7 +124,7 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 
 def is_utf8(path: PurePath) -> bool:
-    """Whether a name can be written down: one that a system of another encoding wrote cannot."""
+    """Whether a name is valid UTF-8; one written by a system of another encoding is not."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

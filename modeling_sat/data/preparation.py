@@ -1,4 +1,4 @@
-"""Any benchmark as Parquet shards with a card: one download, one upload, no layouts, no lists."""
+"""Any benchmark as Parquet shards with a card: one download, one upload, without layouts and lists."""
 
 import hashlib
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ class PreparationSettings:
 
 
 def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
-    """Writes the shards that are not there yet, and the card; a run that was interrupted goes on where it was.
+    """Writes the shards that are not there yet, and the card; a run that was interrupted continues where it stopped.
 
     Returns:
         the tables that were written, as `load_wsol_dataset` gave them. `load_wsol_dataset(output_dir)` gives tables with
@@ -93,7 +93,7 @@ def _write(folder: Path, settings: PreparationSettings, tables: datasets.Dataset
 
 
 def card(settings: PreparationSettings, tables: datasets.DatasetDict) -> DatasetCard:
-    """A dataset card with what is in the tables."""
+    """A dataset card that describes the tables."""
     first = next(iter(tables.values()))
     data = DatasetCardData(
         pretty_name=settings.dataset,
@@ -142,7 +142,7 @@ Made by `scripts/prepare_dataset.py` of modeling_sat.
 
 
 def _begin(folder: Path, settings: PreparationSettings, tables: datasets.DatasetDict) -> None:
-    """Makes the folder, or makes sure that what it holds was begun with the same settings and data."""
+    """Makes the folder, or makes sure that what it holds was started with the same settings and data."""
     request = {name: value for name, value in asdict(settings).items() if name not in ("output_dir", "data_dir")}
     request["images"] = {split: len(table) for split, table in tables.items()}
     request["content"] = {split: _digest(table) for split, table in tables.items()}
@@ -151,21 +151,21 @@ def _begin(folder: Path, settings: PreparationSettings, tables: datasets.Dataset
         try:
             begun = read_json(file)
         except ValueError as error:
-            raise DatasetError(f"{file} cannot be read ({error}); remove {folder} to prepare it anew.") from error
+            raise DatasetError(f"{file} cannot be read ({error}); remove {folder} to prepare it again.") from error
         other = sorted(name for name in request if begun.get(name) != request[name])
         if other:
             raise DatasetError(
-                f"{folder} was begun with other settings or data: {other[0]} was {begun.get(other[0])!r} and is "
+                f"{folder} was started with other settings or data: {other[0]} was {begun.get(other[0])!r} and is "
                 f"{request[other[0]]!r}. Choose another output_dir, or remove that folder."
             )
     elif any(path.name != LOCK_FILE for path in folder.iterdir()):
-        raise DatasetError(f"{folder} is not empty and no preparation was begun in it. Choose another output_dir.")
+        raise DatasetError(f"{folder} is not empty and no preparation was started in it. Choose another output_dir.")
     (folder / "data").mkdir(parents=True, exist_ok=True)
     write_json(file, request)
 
 
 def _digest(table: datasets.Dataset) -> str:
-    """Of all that a table says of its images, and of their files."""
+    """A digest of a table and of its image files."""
     digest = hashlib.sha256(repr(table.features["label"].names).encode())
     columns = [name for name in ("image_id", "label", "boxes") if name in table.features]
     for row in table.select_columns(columns).iter(batch_size=1000):

@@ -1,4 +1,4 @@
-"""What one record of an annotation file says of one image, whatever the file's format."""
+"""What one record of an annotation file says about one image, whatever the file's format."""
 
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -13,7 +13,7 @@ IN_FRACTIONS = (1, 1)
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one record of an annotation file says of one image.
+    """What one record of an annotation file says about one image.
 
     Attributes:
         source: the file and line, for messages.
@@ -25,7 +25,7 @@ class Annotation:
         annotated_size: (width, height) of the image that the boxes were drawn on, where the record says it;
             `IN_FRACTIONS` of boxes in fractions of their image.
         by_stem: whether the file is of the image of its own name (Pascal VOC, LabelMe, YOLO).
-        taken: what was taken for granted of the boxes and has to be said, as the end of "of N images: …".
+        taken: what was assumed about the boxes and has to be said, as the end of "of N images: …".
     """
 
     source: str
@@ -54,7 +54,7 @@ def optional_text(value: Any) -> str | None:
 
 
 def size_of(width: Any, height: Any) -> tuple[int, int] | None:
-    """(width, height) in pixels as a file says them, or None where they are absent, 0 or no numbers."""
+    """(width, height) in pixels as a file says them, or None where they are absent, 0 or not numbers."""
     try:
         size = int(float(width)), int(float(height))
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Which images and classes of a dataset are used: validation images, a few of each class, a subset of the classes."""
+"""Chooses images and classes of a dataset: validation images, a few per class, a subset of the classes."""
 
 import hashlib
 from collections import defaultdict
@@ -60,7 +60,7 @@ def few_per_class(table: datasets.Dataset, k: int, seed: int = 0) -> datasets.Da
 
 
 def with_classes(table: datasets.Dataset, classes: Sequence[str], name: str) -> datasets.Dataset:
-    """Keeps the images of some classes, whose labels are counted anew in the order that they had.
+    """Keeps the images of some classes and renumbers their labels, in the same order.
 
     Raises:
         DatasetError: the dataset called `name` has no class of a name that is asked for.

@@ -1,4 +1,4 @@
-"""What every reader yields, and the columns that it becomes."""
+"""What every reader yields, and the columns that are made of it."""
 
 import copy
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Which names of folders and files are those of a split: the keywords and delimiters that the Hub documents."""
+"""Which folder and file names denote a split: the keywords and delimiters that the Hub documents."""
 
 import re
 from pathlib import PurePosixPath
@@ -14,7 +14,7 @@ _OF_ANY_DATA = {"image", "images", "img", "imgs", "photos", "pictures", "data", 
 
 
 def splits_in(name: str) -> list[str]:
-    """The splits that a name has a keyword of, between delimiters or digits, in any case.
+    """The splits whose keywords stand in a name, between delimiters or digits, in any case.
 
     Example:
 
@@ -28,19 +28,19 @@ def splits_in(name: str) -> list[str]:
 
 
 def split_of(name: str) -> str | None:
-    """The one split that a name has a keyword of, else None."""
+    """The one split whose keyword stands in a name, else None."""
     splits = splits_in(name)
     return splits[0] if len(splits) == 1 else None
 
 
 def is_split_alone(name: str) -> bool:
-    """Whether a name says of a split that it is one and nothing else: `train`, `00_Train`, `test images`; no `toy train`."""
+    """Whether a name is that of a split and nothing else: `train`, `00_Train`, `test images`, but not `toy train`."""
     words = set(_WORDS.findall(name.lower()))
     return bool(words & set(_SPLITS)) and words <= _OF_ANY_DATA | set(_SPLITS)
 
 
 def without_numbers(name: str) -> str:
-    """A name without digits and delimiters: that of all parts of a split that comes in parts, `train_1` and `train_2`."""
+    """A name without digits and delimiters, the same for all parts of a split: `train_1` and `train_2`."""
     return "".join(_WORDS.findall(name.lower()))
 
 

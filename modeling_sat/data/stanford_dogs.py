@@ -1,4 +1,4 @@
-"""`stanford_dogs`: Stanford Dogs, 120 breeds of dogs with one or several boxes an image."""
+"""`stanford_dogs`: Stanford Dogs, 120 breeds of dogs with one or several boxes per image."""
 
 from functools import partial
 from pathlib import Path

@@ -64,7 +64,7 @@ def _rows(file: Path, root: Path, *before: str) -> list[tuple]:
 
 def _file_name(text: str) -> str:
     if Path(text).name != text:
-        raise ValueError(f"{text!r} is no file name")
+        raise ValueError(f"{text!r} is not a file name")
     return text
 
 

@@ -41,7 +41,7 @@ def read_voc(root: Path, file: PurePosixPath) -> Iterator[Annotation | str]:
         size, taken = voc.size, None
         for name, box in voc.objects:
             if within_a_pixel(box):
-                yield f"{file}: the box {list(box)} of {name!r} is of fractions, and others of this file are of pixels"
+                yield f"{file}: the box {list(box)} of {name!r} is in fractions, but others in this file are in pixels"
                 return
     yield Annotation(
         str(file), file, image_name=file.stem, objects=objects, annotated_size=size, by_stem=True, taken=taken
@@ -52,7 +52,7 @@ def read_voc_file(file: Path) -> VocFile | None:
     """Reads a Pascal VOC XML, or gives None if the file holds other XML.
 
     Raises:
-        ValueError: it is no XML, or not in the encoding that it declares, or an object has no name or box.
+        ValueError: it is not XML, or not in the encoding that it declares, or an object has no name or box.
     """
     content = read_xml_text(file)
     try:

@@ -82,7 +82,7 @@ def _is_number(cell: str) -> bool:
 def _name(cell: str, names: dict[int, str] | None) -> str:
     number = float(cell)
     if number % 1 or number < 0:
-        raise ValueError(f"{cell!r} is no class number")
+        raise ValueError(f"{cell!r} is not a class number")
     if names is None:
         return str(int(number))
     if int(number) not in names:
@@ -127,7 +127,7 @@ def _names_in(file: Path, time: int) -> tuple[dict[int, str], bool] | None:
     try:
         described = yaml.safe_load(content)
     except yaml.YAMLError as error:
-        raise ValueError(f"{file.name} is no YAML ({error})") from error
+        raise ValueError(f"{file.name} is not YAML ({error})") from error
     names = described.get("names") if isinstance(described, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))

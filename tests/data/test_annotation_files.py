@@ -80,7 +80,7 @@ def test_one_name_for_all(class_folders, write_voc, caplog):
     for number, name in enumerate(("cat", "dog")):
         write_voc(class_folders / f"train/{name}/0.xml", ("animal", 1, 1, 5 + number, 5))
     assert boxes(class_folders) == {"cat/0.png": [[0, 0, 5, 5]], "dog/0.png": [[0, 0, 6, 5]]}
-    assert "All 2 objects that are annotated as 'animal' were taken as of the class of their image" in caplog.text
+    assert "All 2 objects that are annotated as 'animal' were taken to be of the class of their image" in caplog.text
 
 
 def test_a_name_for_anything(class_folders, write_voc, caplog):
@@ -237,7 +237,7 @@ def test_yolo_classes_without_names(class_folders, caplog):
         write(class_folders / f"train/{name}/0.txt", f"{number} 0.5 0.5 0.2 0.4")
     box = [[8, 3, 12, 7]]
     assert boxes(class_folders) == {"cat/0.png": box, "dog/0.png": box}
-    assert "All 1 objects that are annotated as '1' were taken as of the class of their image" in caplog.text
+    assert "All 1 objects that are annotated as '1' were taken to be of the class of their image" in caplog.text
     write(class_folders / "train/cat/1.txt", "1 0.5 0.5 0.2 0.4")
     assert boxes(class_folders) == {}
     assert "train/dog/0.png: class dog; objects 1" in caplog.text
@@ -305,4 +305,6 @@ def test_an_image_without_objects_is_said_to_have_none(tmp_path, write_image, wr
     write_coco(
         tmp_path / "coco.json", {"0.png": [("cat", [1, 1, 4, 4])], "1.png": [("dog", [1, 1, 4, 4])], "2.png": []}
     )
-    refuses(tmp_path, "2.png: it has no label; it is in no class folder and coco.json, image .* names no class for it")
+    refuses(
+        tmp_path, "2.png: it has no label; it is not in a class folder and coco.json, image .* names no class for it"
+    )

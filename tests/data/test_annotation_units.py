@@ -95,7 +95,7 @@ def test_size_of_coco_labelme_and_metadata(folder):
 def test_exchanged_width_and_height_are_counted(folder, caplog):
     write_xml(folder, (480, 640), (101, 101, 600, 400))
     assert boxes(folder) == {"cat/0.jpg": [[100, 100, 600, 400]]}
-    assert "1 image of the train split whose annotation has width and height exchanged" in caplog.text
+    assert "1 image of the train split whose annotation has width and height swapped" in caplog.text
     write_xml(folder, (480, 640), (101, 101, 300, 600))
     refuses(folder, "cat/0.jpg: box .* leaves its image of 640×480")
 
@@ -117,7 +117,7 @@ def test_another_shape_is_refused(folder):
 def test_fractions(folder, caplog, rows, form, first):
     write_boxes(folder, rows)
     assert boxes(folder)["cat/0.jpg"] == [first]
-    assert form in caplog.text and "in fractions of the image and nothing else, and were taken so" in caplog.text
+    assert form in caplog.text and "in fractions of the image and nothing else, and were read as that" in caplog.text
 
 
 def test_fractions_of_which_the_form_is_not_certain(folder):
@@ -133,7 +133,7 @@ def test_fractions_among_pixels(folder):
 def test_fractions_of_voc_and_coco(folder, caplog):
     write_xml(folder, (640, 480), (0.1, 0.2, 0.5, 0.6))
     assert boxes(folder) == {"cat/0.jpg": [[64, 96, 320, 288]]}
-    assert "were taken as fractions of the image:\n  - train/cat/0.jpg" in caplog.text
+    assert "were read as fractions of the image:\n  - train/cat/0.jpg" in caplog.text
     (folder / "train/cat/0.xml").unlink()
     content = {
         "images": [{"id": 1, "file_name": "cat/0.jpg", "width": 640, "height": 480}],
@@ -162,13 +162,13 @@ def test_what_may_be_percent_or_pixels(folder, rows):
 def test_many_boxes_in_a_corner_are_pixels_with_a_word(folder, caplog):
     write_boxes(folder, [[10, 10, 60, 60]] * 6)
     assert boxes(folder)["dog/2.jpg"] == [[10, 10, 70, 70]]
-    assert "They were taken as pixels; if they are percent" in caplog.text
+    assert "They were read as pixels; if they are percentages" in caplog.text
 
 
 def test_few_small_boxes_are_pixels_with_a_word(folder, caplog):
     write_boxes(folder, [[10, 10, 60, 60]])
     assert boxes(folder) == {"cat/0.jpg": [[10, 10, 70, 70]]}
-    assert "within the first 100 pixels of images of 640×480 and more. They were taken as pixels" in caplog.text
+    assert "within the first 100 pixels of images of 640×480 and more. They were read as pixels" in caplog.text
 
 
 def test_percent_on_small_images(tmp_path, write_image, caplog):

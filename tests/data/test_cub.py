@@ -143,7 +143,7 @@ def test_other_line_count(benchmark, file):
     ("file", "line", "message"),
     [
         ("image_class_labels.txt", "5 4", r"classes that classes.txt lacks:\n  - 4\n"),
-        ("image_class_labels.txt", "5 1.5", r"line 5: '5 1.5' \('1.5' is no whole number\)"),
+        ("image_class_labels.txt", "5 1.5", r"line 5: '5 1.5' \('1.5' is not a whole number\)"),
         ("train_test_split.txt", "5 yes", "line 5: '5 yes'"),
         ("train_test_split.txt", "5 2", "train_test_split.txt"),
         ("bounding_boxes.txt", "5 1.0 2.0 3.0", r"line 5: .* \(5 columns were expected\)"),

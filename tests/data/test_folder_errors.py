@@ -147,7 +147,7 @@ def test_image_annotated_twice(class_folders, write_jsonl, write_voc):
 def test_flat_folder_without_labels(tmp_path, write_image):
     write_image(tmp_path / "train/0.png")
     refuses(
-        tmp_path, r"holds 1 loose images, but no annotation gives one of them a label: they are in no class folders"
+        tmp_path, r"holds 1 loose images, but no annotation gives any of them a label: they are not in class folders"
     )
 
 

@@ -36,7 +36,7 @@ def labels_of(tmp_path, write_image, write_jsonl, write_voc, write_coco):
 @pytest.mark.parametrize("format", ["jsonl", "csv", "voc", "coco"])
 def test_files_go_before_folders(labels_of, format, caplog):
     assert labels_of(BATCHES, format) == BATCHES
-    assert "the folders (batch1, batch2) are not taken for classes; they say otherwise of 4 of 4 images" in caplog.text
+    assert "the folders (batch1, batch2) are not used as classes; they say otherwise for 4 of 4 images" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_masks_of_no_image_are_counted(class_folders, caplog):
             write_mask(class_folders / f"masks/train/{name}/{number}.png", BOX)
     write_mask(class_folders / "masks/train/zebra.png", BOX)
     assert len(masks(class_folders)) == 6
-    assert "holds masks that are of no image or of several, 1 file: 1 .png (masks/train/zebra.png)" in caplog.text
+    assert "holds masks that belong to no image or to several, 1 file: 1 .png (masks/train/zebra.png)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_files_with_names_of_splits(tmp_path, write_image, caplog):
 )
 def test_classes_with_names_of_splits(make, folders, classes, caplog):
     assert found(make(dict.fromkeys(folders, 2))) == {"train": (classes, 2 * len(classes))}
-    assert "read as classes of images and not as splits" in caplog.text
+    assert "read as classes, not as splits" in caplog.text
 
 
 def test_class_train_with_boxes_of_its_own_name(make, write_voc):

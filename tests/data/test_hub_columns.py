@@ -119,7 +119,7 @@ def test_an_image_without_an_object_of_its_class_has_no_box(save):
 def test_objects_that_are_called_otherwise_all_count(save, category, warnings):
     feature = {"bbox": List(NUMBERS), "category": List(category)}
     assert read(save, {"label": PETS, "objects": feature}, TWO)["boxes"][:] == ALL
-    assert "the objects in 'objects.category' are not called as the classes are" in warnings.text
+    assert "the objects in 'objects.category' do not have the classes' names" in warnings.text
 
 
 def test_images_of_several_classes_are_left_out(save, warnings):
@@ -267,7 +267,7 @@ def test_images_that_are_stored_turned_are_counted(save, tmp_path, warnings):
     content = {"bytes": (tmp_path / "turned.jpg").read_bytes(), "path": None}
     table = read(save, FEATURES, [row | {"image": content} for row in boxed([[1, 2, 15, 39], [2, 2, 19, 30]])])
     assert table[0]["image"].size == (20, 40)
-    assert "2 images of the train split are stored turned (EXIF)" in warnings.text
+    assert "2 images of the train split are stored rotated (EXIF)" in warnings.text
 
 
 def test_shards_of_our_own_keep_boxes_as_published(save, warnings):

@@ -129,7 +129,7 @@ def test_boxes_are_scaled_to_resized_images(images, kind):
 
 
 def test_val_that_nothing_describes(images):
-    refuses(images, "lie in no class folders(.|\n)*has none of Annotations/CLS-LOC/val/.*Add one of them", "test")
+    refuses(images, "are not in class folders(.|\n)*has none of Annotations/CLS-LOC/val/.*Add one of them", "test")
     sort_val(images)
     assert load(images, "test")["label"][:] == [2, 0, 0]
     assert load(images, "test")["boxes"][:] == [[], [], []]
@@ -226,7 +226,7 @@ def test_files_that_are_no_images(images, split, caplog):
     for name in ("notes.txt", ".DS_Store", "._a.JPEG", "Thumbs.db"):
         (folder / TENCH / name).touch()
     assert len(load(images, split)) == {"train": 6, "test": 3}[split]
-    assert f"{folder} holds 2 files that are no images:" in caplog.text and f"{TENCH}/notes.txt" in caplog.text
+    assert f"{folder} holds 2 files that are not images:" in caplog.text and f"{TENCH}/notes.txt" in caplog.text
 
 
 def test_doubled_names(images, write_image):
@@ -252,7 +252,7 @@ def test_empty_class_folder(images):
 
 def test_folder_that_is_no_class(images):
     (images / "train/n99999999").mkdir()
-    refuses(images, "folders that are no class of LOC_synset_mapping.txt:\n  - n99999999")
+    refuses(images, "folders that are not classes of LOC_synset_mapping.txt:\n  - n99999999")
 
 
 def test_train_boxes_on_resized_images(benchmark, write_image):

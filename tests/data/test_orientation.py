@@ -108,7 +108,7 @@ def test_a_square_benchmark_image_is_counted(tmp_path, caplog):
         write_turned(root / "images" / name, 6, (32, 32), (4, 2, 14, 8))
     assert all(map(shows_its_box, load_wsol_dataset("cub", tmp_path, "train", allow_partial=True)))
     assert "2 images of the train split turned by their EXIF orientation" in caplog.text
-    assert "as stored was taken" in caplog.text
+    assert "as stored was assumed" in caplog.text
 
 
 def test_training_views_and_parquet_show_the_same_pixels(tmp_path):
@@ -185,7 +185,7 @@ def test_a_folder_in_which_nothing_tells(tmp_path, write_image, write_jsonl, num
     write_jsonl(tmp_path / "train/metadata.jsonl", {"file_name": "cat/0.jpg", "objects": {"bbox": [box]}})
     assert load_wsol_dataset("folder", tmp_path, "train")[0]["boxes"] == [[1, 1, 6, 6]]
     assert "1 image of the train split turned by their EXIF orientation" in caplog.text
-    assert "upright was taken" in caplog.text
+    assert "upright was assumed" in caplog.text
 
 
 def test_a_folder_in_which_only_the_stored_image_holds_the_box(tmp_path, write_image, write_jsonl):

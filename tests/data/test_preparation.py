@@ -88,7 +88,7 @@ def test_other_settings_in_the_same_folder(boxed_folder, tmp_path):
     prepare(boxed_folder, tmp_path / "out")
     with pytest.raises(DatasetError, match="begun with other settings or data: resize_shorter was None and is 5"):
         prepare(boxed_folder, tmp_path / "out", resize_shorter=5)
-    with pytest.raises(DatasetError, match="is not empty and no preparation was begun in it"):
+    with pytest.raises(DatasetError, match="is not empty and no preparation was started in it"):
         prepare(boxed_folder, boxed_folder / "train")
 
 

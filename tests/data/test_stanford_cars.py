@@ -220,7 +220,7 @@ def test_missing_image(older, caplog):
 @pytest.mark.parametrize("missing", ["devkit/cars_meta.mat", "devkit/cars_train_annos.mat"])
 def test_other_folders(newer, missing):
     (newer / missing).unlink()
-    refuses(newer, f"stanford_cars has {missing} in its folder, but .* has not; devkit/ holds cars_")
+    refuses(newer, f"stanford_cars has {missing} in its folder, but .* does not; devkit/ holds cars_")
     refuses(None, "stanford_cars is read from disk: pass data_dir")
 
 

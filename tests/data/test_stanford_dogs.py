@@ -141,4 +141,4 @@ def test_counts_are_the_published_ones(dogs):
 @pytest.mark.parametrize("missing", ["Images", "Annotation", "train_list.mat"])
 def test_other_folders(dogs, missing):
     (dogs / missing).rename(dogs / "elsewhere")
-    refuses(dogs, f"stanford_dogs has {missing} in its folder, but .* has not; it holds .*elsewhere")
+    refuses(dogs, f"stanford_dogs has {missing} in its folder, but .* does not; it holds .*elsewhere")

@@ -28,7 +28,7 @@ def test_layout(tiny):
 
 def test_another_folder(tiny):
     with pytest.raises(
-        DatasetError, match=r"has wnids.txt in its folder, but .* has not; it holds images/, val_annot"
+        DatasetError, match=r"has wnids.txt in its folder, but .* does not; it holds images/, val_annot"
     ):
         load_wsol_dataset("tiny_imagenet", tiny / "val")
 
