@@ -1,4 +1,4 @@
-# Every target makes its own environment: a fresh clone needs nothing but Python 3.10 or newer and make.
+# Every target sets up its own environment: a fresh clone needs only Python 3.10 or newer and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,10 +10,13 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: help install browser quickstart test test-slow style quality clean
 
 help:
+	@echo "make install      install the package and its test requirements into .venv"
 	@echo "make quickstart   train a small SAT on generated shapes, evaluate it, draw its boxes (6 minutes on two cores)"
-	@echo "make test         the test suite (under 10 minutes on two cores)"
-	@echo "make test-slow    the tests that train for minutes, real data included (SAT_REAL_DATA)"
-	@echo "make style        format the code;   make quality: check format and lint"
+	@echo "make test         run the test suite (under 10 minutes on two cores)"
+	@echo "make test-slow    run the tests that train for minutes, on real data too (SAT_REAL_DATA=FOLDER)"
+	@echo "make style        format the code"
+	@echo "make quality      check format and lint"
+	@echo "make clean        remove .venv, outputs and build files"
 
 install: $(INSTALLED)
 
@@ -27,13 +30,13 @@ quickstart: install
 	$(LAUNCH) scripts/evaluate.py --model outputs/quickstart/model --dataset shapes \
 		--output_dir outputs/quickstart
 
-# The demo is tested in a real browser; where there is none and none can be installed, those tests are skipped.
+# The demo is tested in a real browser; without one, those tests are skipped.
 browser:
 	@command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
 		apt-get -qq install -y chromium chromium-driver >/dev/null; } || \
-		echo "No browser could be installed: tests of the demo in Chromium will be skipped."
+		echo "No browser could be installed; the tests of the demo in Chromium will be skipped."
 
-# On all cores, the tests of one file on one of them, since they share what they make.
+# On all cores; the tests of one file run on the same core, since they share fixtures.
 test: install browser
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 

@@ -49,7 +49,7 @@ _SAID = frozenset((
 """Settings that sentences of the card tell."""
 _MOST_NAMES = 20
 _SOURCES = {
-    "validation": "The threshold was chosen on validation images, the numbers are of others.",
+    "validation": "The threshold was chosen on validation images, not on the images measured here.",
     "test": "**The threshold was chosen on the very images it is measured on**, which flatters the boxes.",
     "fixed": "The threshold was fixed beforehand.",
     "train": "**The threshold was chosen on images that the checkpoint may have been trained on.**",
@@ -246,7 +246,7 @@ def table(result: dict[str, Any]) -> str:
     for box, even_map in zip(CONSTANT_NAMES, CONSTANT_MAP_NAMES, strict=True):
         scores = ({"gt_known_loc": boxes[box]} if box in boxes else {}) | maps.get(even_map, {})
         names = [CONSTANT_NAMES[box]] * (box in boxes) + [CONSTANT_MAP_NAMES[even_map]] * (even_map in maps)
-        columns += [(f"looking at nothing: {', '.join(names)}", scores)] if names else []
+        columns += [(f"constant baseline: {', '.join(names)}", scores)] if names else []
     rows = [
         [name, *(percent(values.get(key)) for values in (result["metrics"], *dict(columns).values()))]
         for key, name in METRIC_NAMES.items()

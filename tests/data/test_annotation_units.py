@@ -127,7 +127,7 @@ def test_fractions_of_which_the_form_is_not_certain(folder):
 
 def test_fractions_among_pixels(folder):
     write_boxes(folder, [[100, 100, 200, 200], [0.1, 0.2, 0.3, 0.4]])
-    refuses(folder, r"metadata.jsonl, line 2: the box \[0.1, 0.2, 0.3, 0.4\] is of fractions, and others .* of pixels")
+    refuses(folder, r"metadata.jsonl, line 2: the box \[0.1, 0.2, 0.3, 0.4\] is in fractions, but others .* in pixels")
 
 
 def test_fractions_of_voc_and_coco(folder, caplog):

@@ -79,7 +79,7 @@ def test_unwritable_folder(cache, caplog):
     for _ in range(2):
         assert cached_table("request", "state", build)["image_id"][:] == ["a"]
     assert build.calls == 2
-    assert "The table of images is not kept for the next time" in caplog.text
+    assert "The table of images could not be cached" in caplog.text
 
 
 @pytest.mark.parametrize("error", [DatasetError, KeyboardInterrupt])

@@ -132,7 +132,7 @@ def test_num_train_out_of_range(caltech, num_train, message):
 
 
 def test_other_folders(caltech):
-    refuses(caltech / "101_ObjectCategories", "caltech101 has 101_ObjectCategories in its folder, but .* has not")
+    refuses(caltech / "101_ObjectCategories", "caltech101 has 101_ObjectCategories in its folder, but .* does not")
     (caltech / "Annotations").rename(caltech / "elsewhere")
     refuses(caltech, "caltech101 has Annotations in its folder, but .* it holds 101_ObjectCategories/, elsewhere/")
     refuses(None, "pass data_dir")

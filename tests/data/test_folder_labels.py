@@ -116,4 +116,4 @@ def test_spaces_around_a_label(labels_of):
 def test_classes_of_nearly_one_name_are_named(labels_of, caplog):
     labels = {"0.png": "Cat", "1.png": "cat", "2.png": "dog"}
     assert labels_of(labels, "jsonl") == labels
-    assert "differ only in case, spaces or signs:\n  - 'Cat' and 'cat'" in caplog.text
+    assert "differ only in case, spaces or punctuation:\n  - 'Cat' and 'cat'" in caplog.text

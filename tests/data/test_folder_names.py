@@ -68,7 +68,9 @@ def test_names_that_differ_in_case_alone(read):
     ],
 )
 def test_reason_is_in_the_first_sentence(read, name, message):
-    with pytest.raises(DatasetError, match="no annotation gives one of them a label: 2 records .*\n.*" + message):
+    with pytest.raises(
+        DatasetError, match="no annotation gives any of them a label: 2 annotation records .*\n.*" + message
+    ):
         read(("a.png", "z.png"), (name, "../z2.png"))
 
 
@@ -83,7 +85,7 @@ def test_absolute_path_of_another_class_is_not_taken(class_folders, write_jsonl)
 def test_metadata_without_labels_is_named(tmp_path, write_image, write_jsonl):
     write_image(tmp_path / "a.png")
     write_jsonl(tmp_path / "metadata.jsonl", {"file_name": "a.png", "text": "a cat"})
-    with pytest.raises(DatasetError, match=r"gives one of them a label: metadata.jsonl, line 1 .* give no label"):
+    with pytest.raises(DatasetError, match=r"gives any of them a label: metadata.jsonl, line 1 .* give no label"):
         load_wsol_dataset("folder", tmp_path)
 
 
@@ -91,7 +93,7 @@ def test_file_of_labels_that_is_not_read_is_named(tmp_path, write_image):
     write_image(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("file,label\na.png,cat\n")
     with pytest.raises(
-        DatasetError, match=r"gives one of them a label: the folder holds 1 file: 1 .csv \(labels.csv\)"
+        DatasetError, match=r"gives any of them a label: the folder holds 1 file: 1 .csv \(labels.csv\)"
     ):
         load_wsol_dataset("folder", tmp_path)
 

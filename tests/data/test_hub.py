@@ -216,7 +216,7 @@ def test_images_are_decoded_when_a_row_is_read(save):
     [
         (
             {"columns": {"label": "species"}},
-            "has no column 'species' for 'label'; it has image, label, bbox. Say which",
+            "has no column 'species' for 'label'; it has image, label, bbox. Name the right one",
         ),
         ({"columns": {"boxes": "box"}}, "has no column 'box' for 'boxes'"),
         ({"columns": {"boxes": "bbox.corners"}}, "no column 'bbox.corners' for 'boxes'"),
@@ -225,7 +225,7 @@ def test_images_are_decoded_when_a_row_is_read(save):
             "columns maps 'bbox'; the columns here are image, image_id, label, boxes, mask",
         ),
         ({"columns": {"image": "bbox"}}, "The column 'bbox' of .* is List.*; images were expected"),
-        ({"columns": {"label": "bbox"}}, "The column 'bbox' of .* is List.*; ClassLabel, or"),
+        ({"columns": {"label": "bbox"}}, "The column 'bbox' of .* is List.*; ClassLabel was expected"),
         ({"box_format": "cxcywh"}, "box_format is 'cxcywh'; xyxy or xywh was expected"),
         ({"splits": {"test": "val"}}, "splits maps 'test' to 'val'; .* has train, test, for train, validation, test"),
         ({"splits": {"tests": "test"}}, "splits maps 'tests' to 'test'"),

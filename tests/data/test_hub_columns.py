@@ -159,7 +159,7 @@ def test_an_image_without_objects_and_label(save):
 def test_what_looks_like_boxes_and_is_not_read_is_named(save, column, feature, value, path, warnings):
     rows = [{"label": label, column: value} for label in (0, 1)]
     assert read(save, {"label": PETS, column: feature}, rows)["boxes"][:] == [[], []]
-    assert f"the column {path!r} looks like boxes and is not read" in warnings.text
+    assert f"the column {path!r} looks like boxes but is not read" in warnings.text
     assert f"columns={{'boxes': {path!r}}}" in warnings.text
 
 

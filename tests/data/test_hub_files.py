@@ -134,5 +134,5 @@ def test_boxes_drawn_on_another_shape(tmp_path):
 def test_masks_of_a_palette_are_not_taken_for_grey(tmp_path):
     mask = Image.fromarray(np.eye(20, 40, dtype=np.uint8) * 15, "P")
     mask.putpalette([0] * 768)
-    with pytest.raises(DatasetError, match=r"numbers of colours of a palette .0, 15."):
+    with pytest.raises(DatasetError, match=r"indices into a palette .0, 15."):
         load_wsol_dataset(plain(tmp_path, mask=pa.array([encoded(mask)] * 2)))

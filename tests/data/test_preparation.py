@@ -86,7 +86,7 @@ def test_an_interrupted_run_goes_on(boxed_folder, tmp_path):
 
 def test_other_settings_in_the_same_folder(boxed_folder, tmp_path):
     prepare(boxed_folder, tmp_path / "out")
-    with pytest.raises(DatasetError, match="begun with other settings or data: resize_shorter was None and is 5"):
+    with pytest.raises(DatasetError, match="started with other settings or data: resize_shorter was None and is 5"):
         prepare(boxed_folder, tmp_path / "out", resize_shorter=5)
     with pytest.raises(DatasetError, match="is not empty and no preparation was started in it"):
         prepare(boxed_folder, boxed_folder / "train")
@@ -95,7 +95,7 @@ def test_other_settings_in_the_same_folder(boxed_folder, tmp_path):
 def test_damaged_settings_of_an_earlier_run(tmp_path):
     (tmp_path / "preparation.json").write_text('{"dataset": ')
     options = {"num_classes": 2, "num_train": 4, "num_validation": 0, "num_test": 0}
-    with pytest.raises(DatasetError, match=r"preparation.json cannot be read .* to prepare it anew"):
+    with pytest.raises(DatasetError, match=r"preparation.json cannot be read .* to prepare it again"):
         prepare_dataset(PreparationSettings("shapes", str(tmp_path), dataset_options=options))
 
 
@@ -143,5 +143,5 @@ def test_a_view_of_the_file_is_stored_as_it_is_seen(tmp_path, write_image, monke
 def test_other_data_in_the_same_folder(boxed_folder, tmp_path, write_jsonl):
     prepare(boxed_folder, tmp_path / "out")
     write_jsonl(boxed_folder / "test/metadata.jsonl", {"file_name": "cat/9.png", "objects": {"bbox": [[3, 3, 4, 4]]}})
-    with pytest.raises(DatasetError, match="begun with other settings or data: content was"):
+    with pytest.raises(DatasetError, match="started with other settings or data: content was"):
         prepare(boxed_folder, tmp_path / "out")

@@ -146,7 +146,7 @@ def test_images_without_boxes(shared_checkpoint, evaluation):
     change(evaluation, threshold=None, threshold_source=None, constant_box_baselines=None, constant_map_baselines=None,
            metrics={"top1_cls": 0.5})  # fmt: skip
     text = model_card(shared_checkpoint, NAME, settings=CardSettings([evaluation]))
-    assert "| Top-1 Cls | 50.0 |" in text and "looking at nothing:" not in text
+    assert "| Top-1 Cls | 50.0 |" in text and "constant baseline:" not in text
 
 
 def test_numbers_of_another_checkpoint_are_refused(shared_checkpoint, evaluation, tmp_path):
