@@ -17,7 +17,8 @@ import sys
 from accelerate import PartialState
 
 from modeling_sat.checkpoints import CheckpointError
-from modeling_sat.labelling.predict import FORMATS, PredictionError, predict_images
+from modeling_sat.labelling.formats import LABEL_FORMATS
+from modeling_sat.labelling.predict import PredictionError, predict_images
 from modeling_sat.models.multiscale_sat import SCALES
 from modeling_sat.output.ownership import FolderInUseError
 from modeling_sat.processes import ProcessError
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="checkpoint folder or Hub id")
     parser.add_argument("--images", required=True, nargs="+", help="image files, and folders searched at any depth")
     parser.add_argument("--output_dir", required=True)
-    parser.add_argument("--format", default="jsonl", choices=FORMATS, dest="export_format")
+    parser.add_argument("--format", default="jsonl", choices=LABEL_FORMATS)
     parser.add_argument(
         "--threshold", type=float, help="of the localization map, in [0, 1); default: the checkpoint's"
     )

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from ..labelling.formats import Export, Prediction, export_coco
+from ..inference.predictions import Prediction
+from ..labelling.formats import Labels, write_coco
 
 
 EMPTY_RESULT = '<p class="empty">What the model finds appears here.</p>'
@@ -62,5 +63,5 @@ def _coco(prediction: Prediction, class_names: list[str]) -> str:
     with TemporaryDirectory() as folder:
         predictions = Path(folder, "predictions.jsonl")
         predictions.write_text(json.dumps({**prediction, "image": str(Path(folder, prediction["image"]))}), "utf-8")
-        export_coco(Export(predictions, class_names, Path(folder), Path(folder)))
+        write_coco(Labels(predictions, class_names, Path(folder), Path(folder)))
         return Path(folder, "annotations.json").read_text("utf-8")

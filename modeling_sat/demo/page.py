@@ -8,8 +8,8 @@ from gradio.data_classes import FileData
 from PIL import ImageOps
 
 from ..checkpoints import CheckpointError
-from .findings import LAYERS, DemoModel, SeenPicture, Settings, look_at
 from .html import EMPTY_RESULT, picture_html, result_html, status_html
+from .looking import LAYERS, DemoModel, SeenPicture, Settings, look_at
 from .pictures import MAX_MEGABYTES, Picture, PictureError, read_picture
 
 
@@ -108,7 +108,7 @@ def build_page(models: Sequence[DemoModel], examples: Sequence[Picture] = ()) ->
     def results(seen: SeenPicture, multiple_objects, layer, opacity, *thresholds):
         for model, outputs, threshold in zip(models, seen.outputs, thresholds):
             settings = Settings(threshold, multiple_objects, layer, opacity)
-            yield result_html(*model.find(seen, outputs, settings), model.class_names)
+            yield result_html(*model.find(seen, outputs, settings), model.localizer.class_names)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(
@@ -141,7 +141,7 @@ def build_page(models: Sequence[DemoModel], examples: Sequence[Picture] = ()) ->
                         with gr.Column(min_width=280):
                             gr.Markdown(f"### {model.name}")
                             found.append(gr.HTML(EMPTY_RESULT, elem_classes="picture", elem_id=f"result-{index}"))
-                            calibrated = float(model.processor.localization_threshold)
+                            calibrated = float(model.localizer.processor.localization_threshold)
                             label = f"Threshold (this checkpoint's own: {calibrated:.2f})"
                             thresholds.append(gr.Slider(0, 0.99, calibrated, step=0.01, label=label))
                 with gr.Row():

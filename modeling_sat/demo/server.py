@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .findings import DemoModel
+from .looking import DemoModel
 from .page import MAX_BYTES, SCRIPT, STYLE, build_page
 from .pictures import read_example
 

@@ -8,6 +8,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .predictions import PredictedObject
+
 
 PREDICTED = (60, 255, 60)
 GROUND_TRUTH = (255, 40, 40)
@@ -72,6 +74,11 @@ def draw_localization(
     for box, text in zip(boxes, texts):
         _draw_label(draw, np.asarray(box) * scales, text)
     return picture
+
+
+def object_texts(objects: Sequence[PredictedObject]) -> list[str]:
+    """The class of each object and its score, as `draw_localization` takes them."""
+    return [f"{found['label']} {found['score']:.2f}" for found in objects]
 
 
 def contact_sheet(

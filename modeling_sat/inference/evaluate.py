@@ -29,7 +29,7 @@ from ..models.configuration_wsol import pair
 from ..output.files import path_written_aside, write_json
 from ..output.ownership import folder_of_one_run
 from ..processes import start_accelerator
-from .localize import default_map, evaluate_localization, evaluation_view, has_boxes, has_masks, with_boxes
+from .evaluation_loop import default_map, evaluate_localization, evaluation_view, has_boxes, has_masks, with_boxes
 from .sheets import draw_predictions, draw_worst
 from .threads import use_idle_cores
 

@@ -1,124 +1,92 @@
-"""A checkpoint at work on image files: read, localize, describe."""
+"""A checkpoint that finds objects in images: the one path of labelling, the demo, pictures and evaluation.
+
+As in the shipped pipeline, an image is prepared, localized, and its objects are found; batches, devices and precision
+come in here, files and threads above.
+"""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
-from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from PIL import Image
-from supervision import mask_to_rle
-from transformers import BaseImageProcessor, PreTrainedModel
+from torch import nn
+from transformers import BaseImageProcessor
+from transformers.modeling_outputs import ModelOutput
 
-from ..labelling.formats import Prediction, Skipped
-from ..labelling.image_files import PredictionError
-from ..models.image_conversion_sat import ImageError, decode_image
-from ..models.localization_sat import not_finite
-from ..models.multiscale_sat import localize, view_settings
-from .drawing import draw_localization
-
-
-MAX_OVERLAY_SIDE = 1280
-"""Pixels of an overlay's longer side; a larger image is drawn reduced, its boxes in the file are not."""
-NO_BOX = "gets no box"
-"""What is said of an image that was read, and of which the model gives nothing that can be used."""
-
-
-@dataclass(frozen=True)
-class LoadedImage:
-    """An image file, ready for the model.
-
-    Attributes:
-        path: of the file.
-        size: (height, width) of the upright image in pixels.
-        pixel_values: (channels, height, width) of the view.
-        picture: what the overlay is drawn on, at most `MAX_OVERLAY_SIDE` pixels wide and high; None for no overlay.
-    """
-
-    path: Path
-    size: tuple[int, int]
-    pixel_values: torch.Tensor
-    picture: Image.Image | None
+from ..checkpoints import CheckpointError
+from ..models.image_processing_sat import describe_objects, prepare
+from ..models.multiscale_sat import localize
+from .predictions import PredictedObject, unique_class_names
 
 
 @dataclass(frozen=True)
 class Localizer:
-    """A checkpoint with the settings of a run; `read` and `describe` may be called from several threads.
+    """Its methods may be called from several threads.
 
     Attributes:
-        class_names: in the order of the model's classes.
-        threshold, multiple_objects: as `post_process_localization` takes them.
+        model: in evaluation mode.
+        processor: makes the view and, with its own threshold if none is given, the boxes.
         quality: how closely the model looks, see `multiscale_sat`.
-        masks: whether each object gets its mask.
+        accelerator: says where and in which precision the model computes; None: where it is, in its own.
     """
 
-    model: PreTrainedModel
+    model: nn.Module
     processor: BaseImageProcessor
-    class_names: list[str]
-    threshold: float | None = None
-    multiple_objects: bool = False
     quality: str = "fast"
-    masks: bool = False
+    accelerator: Accelerator | None = None
 
-    def read(self, path: Path, with_picture: bool) -> LoadedImage | str:
-        """Reads and prepares an image file; of one that cannot be read, a sentence that says so."""
-        try:
-            image = decode_image(path)
-        except ImageError as error:
-            return f"{path} cannot be read as an image ({error})."
-        settings = view_settings(self.processor, self.quality)
-        pixel_values = self.processor(images=image, return_tensors="pt", **settings)["pixel_values"][0]
-        size = (image.height, image.width)
-        if with_picture:
-            image.thumbnail((MAX_OVERLAY_SIDE, MAX_OVERLAY_SIDE))
-        return LoadedImage(path, size, pixel_values, image if with_picture else None)
+    @cached_property
+    def class_names(self) -> list[str]:
+        """In the order of the model's classes, each name once."""
+        return unique_class_names(self.model.config.id2label)
 
-    @torch.inference_mode()
-    def localize(self, images: Sequence[LoadedImage], accelerator: Accelerator) -> list[SimpleNamespace]:
-        """Each image's `logits` (1, classes) and `localization_map` (1, h, w), float32 on the CPU.
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """(channels, height, width) of the processor's view."""
+        return prepare(self.processor, image, self.quality)[0]
+
+    @torch.no_grad()
+    def localize(self, pixel_values: torch.Tensor, **arguments: Any) -> ModelOutput:
+        """What the model finds in (batch, channels, height, width), where it computes; `arguments` are for the model.
 
         Raises:
-            PredictionError: the model cannot do that.
+            ValueError: the model gives no localization map.
+        """
+        device = self.model.device if self.accelerator is None else self.accelerator.device
+        with nullcontext() if self.accelerator is None else self.accelerator.autocast():
+            return localize(self.model, pixel_values.to(device), self.quality, **arguments)
+
+    def localize_each(self, images: Sequence[torch.Tensor]) -> list[ModelOutput]:
+        """`logits` (1, classes) and `localization_map` (1, h, w) of each image that `prepare` gave, float32 on the CPU.
+
+        Raises:
+            CheckpointError: the model gives no localization map.
         """
         outputs = []
-        for _, batch in groupby(images, key=lambda image: image.pixel_values.shape):
-            pixel_values = torch.stack([image.pixel_values for image in batch]).to(accelerator.device)
-            with accelerator.autocast():
-                try:
-                    found = localize(self.model, pixel_values, self.quality)
-                except ValueError as error:
-                    raise PredictionError(str(error)) from error
+        for _, batch in groupby(images, key=lambda image: image.shape):
+            try:
+                found = self.localize(torch.stack(list(batch)))
+            except ValueError as error:
+                raise CheckpointError(str(error)) from error
             logits, maps = (output.float().cpu().split(1) for output in (found.logits, found.localization_map))
-            outputs += [SimpleNamespace(logits=row, localization_map=map) for row, map in zip(logits, maps)]
+            outputs += [ModelOutput(logits=row, localization_map=map) for row, map in zip(logits, maps)]
         return outputs
 
-    def describe(self, image: LoadedImage, outputs: SimpleNamespace, overlay: Path | None) -> Prediction | Skipped:
-        """The objects of an image from what `localize` gave for it; draws them to the file `overlay`. Of outputs that are
-        not finite, a sentence that says so."""
-        problem = not_finite(logits=outputs.logits.numpy(), localization_map=outputs.localization_map.numpy())
-        if problem is not None:
-            return {"image": str(image.path), "skipped": f"{image.path} {NO_BOX}: {problem}"}
-        (found,) = self.processor.post_process_localization(
-            outputs,
-            self.threshold,
-            [image.size],
-            multiple_objects=self.multiple_objects,
-            return_masks=self.masks,
-            return_localization_maps=overlay is not None,
-        )
-        columns = (found[key].tolist() for key in ("labels", "scores", "boxes"))
-        objects = [
-            {"label": self.class_names[label], "score": score, "box": box} for label, score, box in zip(*columns)
-        ]
-        height, width = image.size
-        for described, mask in zip(objects, found.get("masks", ())):
-            described["mask"] = {"size": [height, width], "counts": mask_to_rle(mask.numpy(), compressed=True)}
-        if overlay is not None:
-            boxes = found["boxes"].numpy() * (np.array(image.picture.size * 2) / [width, height, width, height])
-            texts = [f"{found['label']} {found['score']:.2f}" for found in objects]
-            overlay.parent.mkdir(parents=True, exist_ok=True)
-            draw_localization(image.picture, found["localization_map"].numpy(), boxes, texts).save(overlay, quality=90)
-        return {"image": str(image.path), "width": width, "height": height, "objects": objects}
+    def find(
+        self, outputs: ModelOutput, size: tuple[int, int], threshold: float | None = None, **settings: bool
+    ) -> tuple[list[PredictedObject], dict[str, torch.Tensor]]:
+        """The objects of one image of (height, width) `size` pixels, and all that `post_process_localization` says of it.
+
+        Args:
+            outputs: of `localize_each`.
+            threshold, settings: as `post_process_localization` takes them.
+
+        Raises:
+            ValueError: the outputs are not finite.
+        """
+        (found,) = self.processor.post_process_localization(outputs, threshold, [size], **settings)
+        return describe_objects(found, self.class_names), found

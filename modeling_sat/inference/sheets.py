@@ -1,13 +1,13 @@
 """Sheets of images for people: a sample of predictions, and the images on which the boxes are worst."""
 
 import numpy as np
-import torch
 from datasets import Dataset
 from PIL import Image
 
 from ..evaluation import LocalizationEvaluator
 from ..evaluation.analysis import boxes_at, error_causes
-from .drawing import contact_sheet, draw_localization
+from .drawing import contact_sheet, draw_localization, object_texts
+from .localizer import Localizer
 
 
 def draw_predictions(
@@ -17,29 +17,14 @@ def draw_predictions(
 
     What a user of the processor gets: its own view and, if none is given, its own threshold.
     """
-    pictures = []
+    localizer, pictures = Localizer(model, processor), []
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
         row = dataset[int(index)]
-        inputs = processor(row["image"], return_tensors="pt").to(model.device)
-        with torch.no_grad():
-            outputs = model(**inputs, interpolate_pos_encoding=True)
-        size = [(row["image"].height, row["image"].width)]
-        (result,) = processor.post_process_localization(
-            outputs, threshold, target_sizes=size, return_localization_maps=True
-        )
-        texts = [
-            f"{model.config.id2label[label]} {score:.2f}"
-            for label, score in zip(result["labels"].tolist(), result["scores"].tolist())
-        ]
-        pictures.append(
-            draw_localization(
-                row["image"],
-                result["localization_map"].numpy(),
-                result["boxes"].tolist(),
-                texts,
-                ground_truth_boxes=row["boxes"],
-            )
-        )
+        image = row["image"]
+        (outputs,) = localizer.localize_each([localizer.prepare(image)])
+        objects, found = localizer.find(outputs, (image.height, image.width), threshold, return_localization_maps=True)
+        localization_map, boxes = found["localization_map"].numpy(), found["boxes"].tolist()
+        pictures.append(draw_localization(image, localization_map, boxes, object_texts(objects), row["boxes"]))
     return contact_sheet(pictures, columns=6)
 
 

@@ -1,6 +1,6 @@
 """From `predictions.jsonl` to COCO, YOLO, Pascal VOC and Hugging Face metadata, by supervision's converters.
 
-Each exporter reads the predictions image by image, so that memory does not grow with their number, names an image by
+Each writer reads the predictions image by image, so that memory does not grow with their number, names an image by
 its path relative to `image_root`, and copies no image. A file comes to its place when it is whole.
 """
 
@@ -18,46 +18,14 @@ from supervision.dataset.formats.coco import classes_to_coco_categories, detecti
 from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
 from supervision.dataset.formats.yolo import detections_to_yolo_annotations, save_data_yaml
 from supervision.dataset.utils import approximate_mask_with_polygons
-from typing_extensions import NotRequired, TypedDict
 
+from ..inference.predictions import PredictedObject, Prediction
 from ..output.files import as_json, folder_written_aside, path_written_aside, written_aside
 
 
-class RunLengths(TypedDict):
-    """A mask as COCO's compressed run-length encoding; `size` is (height, width) of the image."""
-
-    size: list[int]
-    counts: str
-
-
-class PredictedObject(TypedDict):
-    """`score` is the probability of the class; `box` is `[x_min, y_min, x_max, y_max]`, half-open."""
-
-    label: str
-    score: float
-    box: list[float]
-    mask: NotRequired[RunLengths]
-
-
-class Prediction(TypedDict):
-    """One image, its width and height in pixels once upright; boxes and masks are in these pixels."""
-
-    image: str
-    width: int
-    height: int
-    objects: list[PredictedObject]
-
-
-class Skipped(TypedDict):
-    """An image without objects, and a sentence that says why."""
-
-    image: str
-    skipped: str
-
-
 @dataclass(frozen=True)
-class Export:
-    """What is written of a run.
+class Labels:
+    """What a run found, to be written in a format.
 
     Attributes:
         predictions: the `predictions.jsonl` of the run.
@@ -86,27 +54,27 @@ def read_predictions(file: Path) -> Iterator[Prediction]:
             yield json.loads(line)
 
 
-def export_coco(export: Export) -> None:
+def write_coco(labels: Labels) -> None:
     """Writes `annotations.json`: COCO's object detection format, with a `score` in each annotation."""
 
     def images() -> Iterator[dict[str, Any]]:
-        for image_id, (name, prediction) in enumerate(export, start=1):
+        for image_id, (name, prediction) in enumerate(labels, start=1):
             size = {"width": prediction["width"], "height": prediction["height"]}
             yield {"id": image_id, "file_name": name.as_posix(), **size}
 
     def annotations() -> Iterator[dict[str, Any]]:
         annotation_ids = count(1)
-        for image_id, (_, prediction) in enumerate(export, start=1):
-            detections = _detections(prediction, export.class_names)
+        for image_id, (_, prediction) in enumerate(labels, start=1):
+            detections = _detections(prediction, labels.class_names)
             converted, _ = detections_to_coco_annotations(detections, image_id, 1)
             for annotation, found in zip(converted, prediction["objects"]):
                 # supervision writes a mask with a hole as a crowd, which detectors neither learn nor are measured on.
-                segmentation = _segmentation(found, export.masks)
+                segmentation = _segmentation(found, labels.masks)
                 yield {**annotation, **segmentation, "id": next(annotation_ids), "score": found["score"]}
 
-    with written_aside(export.output_dir / "annotations.json") as file:
+    with written_aside(labels.output_dir / "annotations.json") as file:
         file.write('{"info": {"description": "Boxes predicted by modeling_sat"},\n')
-        _write_list(file, "categories", classes_to_coco_categories(export.class_names))
+        _write_list(file, "categories", classes_to_coco_categories(labels.class_names))
         file.write(",\n")
         _write_list(file, "images", images())
         file.write(",\n")
@@ -114,51 +82,52 @@ def export_coco(export: Export) -> None:
         file.write("}\n")
 
 
-def export_yolo(export: Export) -> None:
+def write_yolo(labels: Labels) -> None:
     """Writes `data.yaml` and `labels/<name>.txt`, as detectors train on: class and, in fractions of the image, the
     centred box or the polygons of the mask."""
-    with folder_written_aside(export.output_dir / "labels") as folder:
-        for name, prediction in export:
+    with folder_written_aside(labels.output_dir / "labels") as folder:
+        for name, prediction in labels:
             size = (prediction["height"], prediction["width"])
-            detections = _detections(prediction, export.class_names, with_masks=export.masks is not None)
+            detections = _detections(prediction, labels.class_names, with_masks=labels.masks is not None)
             lines = detections_to_yolo_annotations(detections, size)
             _write_text(folder / name.with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
-    with path_written_aside(export.output_dir / "data.yaml") as file:
-        save_data_yaml(str(file), export.class_names)
+    with path_written_aside(labels.output_dir / "data.yaml") as file:
+        save_data_yaml(str(file), labels.class_names)
 
 
-def export_voc(export: Export) -> None:
+def write_voc(labels: Labels) -> None:
     """Writes `annotations/<name>.xml`: Pascal VOC's boxes, which are whole pixels counted from 1."""
-    with folder_written_aside(export.output_dir / "annotations") as folder:
-        for name, prediction in export:
+    with folder_written_aside(labels.output_dir / "annotations") as folder:
+        for name, prediction in labels:
             shape = (prediction["height"], prediction["width"], 3)
-            detections = _detections(prediction, export.class_names)
-            xml = detections_to_pascal_voc(detections, export.class_names, name.name, shape)
+            detections = _detections(prediction, labels.class_names)
+            xml = detections_to_pascal_voc(detections, labels.class_names, name.name, shape)
             # supervision writes its maker as the source of every annotation.
             xml = xml.replace("<database>roboflow.ai<", "<database>predicted by modeling_sat<")
             _write_text(folder / name.with_suffix(".xml"), xml)
 
 
-def export_metadata(export: Export) -> None:
+def write_metadata(labels: Labels) -> None:
     """Writes `metadata.jsonl` for the folder of the images, where `load_dataset("imagefolder")` reads it, and so does
     `load_wsol_dataset("folder")`: boxes as `[x, y, width, height]`."""
-    with written_aside(export.output_dir / "metadata.jsonl") as file:
-        for name, prediction in export:
+    with written_aside(labels.output_dir / "metadata.jsonl") as file:
+        for name, prediction in labels:
             found = prediction["objects"]
             objects = {
                 "bbox": [[x, y, right - x, bottom - y] for x, y, right, bottom in (thing["box"] for thing in found)],
                 "categories": [thing["label"] for thing in found],
                 "scores": [thing["score"] for thing in found],
             }
-            if export.masks is not None:
-                objects["segmentation"] = [_segmentation(thing, export.masks)["segmentation"] for thing in found]
+            if labels.masks is not None:
+                objects["segmentation"] = [_segmentation(thing, labels.masks)["segmentation"] for thing in found]
             line = {"file_name": name.as_posix(), "label": found[0]["label"], "objects": objects}
             file.write(as_json(line, default=float) + "\n")
 
 
-EXPORTERS: dict[str, Callable[[Export], None]] = {
-    "coco": export_coco, "yolo": export_yolo, "voc": export_voc, "metadata": export_metadata,
+WRITERS: dict[str, Callable[[Labels], None]] = {
+    "coco": write_coco, "yolo": write_yolo, "voc": write_voc, "metadata": write_metadata,
 }  # fmt: skip
+LABEL_FORMATS = ("jsonl", *WRITERS)
 MASKS = {
     "jsonl": ("rle",),
     "coco": ("rle", "polygons"),
@@ -169,18 +138,6 @@ MASKS = {
 """The ways in which each format can have masks."""
 ONE_FILE_PER_IMAGE = ("yolo", "voc")
 """Formats that tell images apart by their names without suffix."""
-
-
-def unique_class_names(id2label: dict[int, str]) -> list[str]:
-    """Class names in the order of their ids; a name that an earlier class has gets its id added.
-
-    The formats know classes by name, and ImageNet has two that are called crane.
-    """
-    names: list[str] = []
-    for label in sorted(id2label):
-        name = id2label[label]
-        names.append(f"{name} ({label})" if name in names else name)
-    return names
 
 
 def _detections(prediction: Prediction, class_names: list[str], with_masks: bool = False) -> Detections:

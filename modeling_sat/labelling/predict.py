@@ -18,19 +18,19 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 
 from ..checkpoints.load import load_checkpoint
-from ..inference.localizer import NO_BOX, LoadedImage, Localizer
+from ..inference.localizer import Localizer
 from ..inference.threads import use_idle_cores
 from ..models.multiscale_sat import SCALES
 from ..output.files import as_json, written_aside
 from ..output.journal import Journal
 from ..output.ownership import folder_of_one_run
 from ..processes import start_accelerator
-from .formats import EXPORTERS, MASKS, ONE_FILE_PER_IMAGE, Export, unique_class_names
+from .formats import LABEL_FORMATS, MASKS, ONE_FILE_PER_IMAGE, WRITERS, Labels
 from .image_files import ImageFiles, PredictionError
+from .labeller import NO_BOX, Labeller, LoadedImage
 from .review import write_review
 
 
-FORMATS = ("jsonl", *EXPORTERS)
 UNFINISHED_FILE = "unfinished.jsonl"
 """The settings of a run in its first line, then what was found in each image; gone when the run has ended."""
 
@@ -47,7 +47,7 @@ def predict_images(
     model: str | Path,
     images: Sequence[str | Path],
     output_dir: str | Path,
-    export_format: str = "jsonl",
+    format: str = "jsonl",
     threshold: float | None = None,
     multiple_objects: bool = False,
     masks: str | None = None,
@@ -60,7 +60,7 @@ def predict_images(
     """Localizes the objects of images with a checkpoint; under `accelerate launch`, with all of its processes.
 
     Writes `predictions.jsonl` (one `Prediction` a line, in the order of the image paths), `overlays/<name>.jpg` and
-    `review.html`, which shows them from the least to the most confident, what `export_format` adds, and `skipped.txt`
+    `review.html`, which shows them from the least to the most confident, what `format` adds, and `skipped.txt`
     with a sentence for each image that cannot be read. Called again with the same arguments after an interruption, it
     goes on where it was; after its end it begins anew.
 
@@ -68,7 +68,7 @@ def predict_images(
         model: folder or Hub id of a checkpoint, see `load_checkpoint`.
         images: image files, and folders whose images are found at any depth.
         output_dir: made where it does not exist.
-        export_format: `jsonl` (nothing more), `coco`, `yolo`, `voc` or `metadata`.
+        format: `jsonl` (nothing more), `coco`, `yolo`, `voc` or `metadata`.
         threshold: where the normalized localization map becomes foreground, in [0, 1); default: the checkpoint's.
         multiple_objects: every component of the map instead of the largest one.
         masks: `rle` or `polygons`, as the format can have them; default: boxes alone.
@@ -85,12 +85,12 @@ def predict_images(
         ProcessError: several processes were started that cannot work together.
     """
     output_dir = Path(output_dir).expanduser()
-    _check_settings(export_format, threshold, masks, quality, batch_size)
+    _check_settings(format, threshold, masks, quality, batch_size)
     files = ImageFiles.find(images, leave_out=output_dir / "overlays")
     sharing_a_stem = files.sharing_a_stem()
-    if sharing_a_stem and export_format in ONE_FILE_PER_IMAGE:
+    if sharing_a_stem and format in ONE_FILE_PER_IMAGE:
         raise PredictionError(
-            f"{export_format} has one file of boxes for all images that differ by their suffix alone, as "
+            f"{format} has one file of boxes for all images that differ by their suffix alone, as "
             f"{' and '.join(map(str, sorted(sharing_a_stem)[:2]))} do; rename one, or choose jsonl or coco."
         )
     _make_folder(output_dir)
@@ -100,9 +100,8 @@ def predict_images(
     with folder_of_one_run(output_dir):
         with accelerator.main_process_first():
             network, processor = load_checkpoint(model, trust_remote_code)
-        class_names = unique_class_names(network.config.id2label)
-        network = network.to(accelerator.device).eval()
-        localizer = Localizer(network, processor, class_names, threshold, multiple_objects, quality, masks is not None)
+        localizer = Localizer(network.to(accelerator.device).eval(), processor, quality, accelerator)
+        labeller = Labeller(localizer, threshold, multiple_objects, masks is not None)
 
         def overlay_file(path: Path) -> Path | None:
             if not draw_overlays:
@@ -119,14 +118,14 @@ def predict_images(
         journal = Journal(output_dir / UNFINISHED_FILE, settings, name="image")
         summary = PredictionSummary()
         try:
-            _localize_all(files, localizer, overlay_file, journal, batch_size, accelerator)
+            _label_all(files, labeller, overlay_file, journal, batch_size, accelerator)
             if accelerator.is_main_process:
                 summary = _conclude(files, journal, output_dir)
-                if summary.num_images and export_format in EXPORTERS:
-                    predictions = output_dir / "predictions.jsonl"
-                    EXPORTERS[export_format](Export(predictions, class_names, files.root, output_dir, masks))
+                predictions = output_dir / "predictions.jsonl"
+                if summary.num_images and format in WRITERS:
+                    WRITERS[format](Labels(predictions, localizer.class_names, files.root, output_dir, masks))
                 if summary.num_images and draw_overlays:
-                    write_review(output_dir / "predictions.jsonl", overlay_file, files.root, output_dir)
+                    write_review(predictions, overlay_file, files.root, output_dir)
                 journal.file.unlink()
             (summary,) = broadcast_object_list([summary])
         except OSError as error:
@@ -145,9 +144,9 @@ def predict_images(
     return summary
 
 
-def _localize_all(
+def _label_all(
     files: ImageFiles,
-    localizer: Localizer,
+    labeller: Labeller,
     overlay_file: Callable[[Path], Path | None],
     journal: Journal,
     batch_size: int,
@@ -171,12 +170,12 @@ def _localize_all(
     ):  # fmt: skip
 
         def read(path: Path) -> LoadedImage | str:
-            return localizer.read(path, with_picture=overlay_file(path) is not None)
+            return labeller.read(path, with_picture=overlay_file(path) is not None)
 
         for paths_of_batch, batch in _read_ahead(batches, read, pool):
             images = [item for item in batch if isinstance(item, LoadedImage)]
-            outputs = localizer.localize(images, accelerator)
-            described = pool.map(localizer.describe, images, outputs, [overlay_file(image.path) for image in images])
+            outputs = labeller.localize(images)
+            described = pool.map(labeller.describe, images, outputs, [overlay_file(image.path) for image in images])
             found = [
                 {"image": str(path), "skipped": item} if isinstance(item, str) else next(described)
                 for path, item in zip(paths_of_batch, batch)
@@ -251,15 +250,13 @@ def _read_ahead(
         yield paths, [future.result() for future in futures]
 
 
-def _check_settings(
-    export_format: str, threshold: float | None, masks: str | None, quality: str, batch_size: int
-) -> None:
-    if export_format not in FORMATS:
-        raise PredictionError(f"The format is {export_format!r}; choose one of {', '.join(FORMATS)}.")
-    if masks is not None and masks not in MASKS[export_format]:
-        can = [name for name in FORMATS if masks in MASKS[name]]
+def _check_settings(format: str, threshold: float | None, masks: str | None, quality: str, batch_size: int) -> None:
+    if format not in LABEL_FORMATS:
+        raise PredictionError(f"The format is {format!r}; choose one of {', '.join(LABEL_FORMATS)}.")
+    if masks is not None and masks not in MASKS[format]:
+        can = [name for name in LABEL_FORMATS if masks in MASKS[name]]
         raise PredictionError(
-            f"{export_format} has no masks as {masks}; choose {' or '.join(MASKS[export_format]) or 'boxes alone'}"
+            f"{format} has no masks as {masks}; choose {' or '.join(MASKS[format]) or 'boxes alone'}"
             + (f", or another format: {', '.join(can)} has them." if can else ".")
         )
     if quality not in SCALES:

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ..inference.predictions import Prediction
 from ..output.files import written_aside
-from .formats import Prediction
 
 
 IMAGES_PER_PAGE = 200

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps
 from .image_arrays_sat import STRIP, TAKEN_ARRAYS, ImageError, array_to_image, is_array, to_8_bits
 
 
-FORMATS = (
+IMAGE_FORMATS = (
     "JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX", "PSD", "QOI",
     "SGI", "TGA", "HEIF", "JXL",
 )  # fmt: skip
@@ -142,7 +142,7 @@ def decode_image(source: str | Path | bytes, enough: tuple[int, int] | None = No
 
 
 def open_image(source: str | Path | bytes, max_megapixels: float | None = None) -> Image.Image:
-    """`PIL.Image.open` of a file or its bytes, for `FORMATS` alone and within the limit of pixels; nothing is decoded.
+    """`PIL.Image.open` of a file or its bytes, for `IMAGE_FORMATS` alone and within the limit of pixels; nothing is decoded.
 
     Args:
         max_megapixels: a lower limit than `pixel_limit`.
@@ -153,7 +153,7 @@ def open_image(source: str | Path | bytes, max_megapixels: float | None = None) 
     """
     limit = pixel_limit() if max_megapixels is None else min(pixel_limit(), int(max_megapixels * 1_000_000))
     Image.init()  # so that every format has its decoder, and it is known which ones this Pillow has
-    formats = [name for name in FORMATS if name in Image.OPEN]
+    formats = [name for name in IMAGE_FORMATS if name in Image.OPEN]
     if not isinstance(source, bytes) and os.path.exists(source) and not os.path.isfile(source):
         raise ImageError("it is a folder" if os.path.isdir(source) else "it is a device or a pipe, not a file")
     file = BytesIO(source) if isinstance(source, bytes) else source
@@ -184,8 +184,8 @@ def _check_opened(image: Image.Image) -> None:
     """Refuses an image that somebody else has opened, and not decoded yet, as `open_image` would have refused its file."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return
-    if image.format not in FORMATS:
-        raise ImageError(f"its format {image.format} is not read; read are {', '.join(FORMATS)}")
+    if image.format not in IMAGE_FORMATS:
+        raise ImageError(f"its format {image.format} is not read; read are {', '.join(IMAGE_FORMATS)}")
     _check_size(image, pixel_limit())
 
 
@@ -238,7 +238,7 @@ def _unidentified(source: str | Path | bytes) -> str:
         known = "empty"
     elif head[4:8] == b"ftyp":
         known = "HEIC or a film"
-    formats = ", ".join(name for name in FORMATS if name in Image.OPEN)
+    formats = ", ".join(name for name in IMAGE_FORMATS if name in Image.OPEN)
     return f"cannot identify it: it is {known or 'damaged or of another format'}; read are {formats}"
 
 

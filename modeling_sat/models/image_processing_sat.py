@@ -19,6 +19,7 @@ from transformers.utils import is_torchvision_available
 from .image_arrays_sat import array_to_image, is_array, to_numpy
 from .image_conversion_sat import read_image, to_upright_rgb
 from .localization_sat import View, map_to_boxes, normalize_map, not_finite
+from .multiscale_sat import SCALES, check_quality
 
 
 class SATImageProcessorKwargs(ImagesKwargs, total=False):
@@ -192,6 +193,48 @@ class SATLocalizationMixin:
         module = "image_processing_sat"
         auto_map = {"AutoImageProcessor": [f"{module}.SATImageProcessorPil", f"{module}.SATImageProcessor"]}
         return {**super().to_dict(), "auto_map": auto_map, "image_processor_type": "SATImageProcessor"}
+
+
+def view_settings(processor, quality: str = "fast", view: View | None = None) -> dict:
+    """What a processor's call takes, so that the model gets a view at the largest resolution of `quality`.
+
+    Args:
+        processor: of this module, or with its `size` and `crop_size`.
+        view: default: the processor's own.
+    """
+    scale = SCALES[check_quality(quality)][-1]
+    if view is None:
+        return {name: _enlarged(dict(getattr(processor, name)), scale) for name in ("size", "crop_size")}
+    settings = {"do_resize": True, "size": _enlarged(_sides(view.resize), scale), "do_center_crop": bool(view.crop)}
+    return settings | ({"crop_size": _enlarged(_sides(view.crop), scale)} if view.crop else {})
+
+
+def prepare(processor, images, quality: str = "fast", view: View | None = None) -> torch.Tensor:
+    """Pixel values (batch, channels, height, width) of an image or several, for `multiscale_sat.localize` at `quality`.
+
+    The arguments are those of `view_settings`.
+    """
+    return processor(images=images, return_tensors="pt", **view_settings(processor, quality, view))["pixel_values"]
+
+
+def describe_objects(found: dict[str, torch.Tensor], class_names) -> list[dict]:
+    """`label`, `score` and `box` (four floats) of each object that `post_process_localization` found in an image."""
+    columns = (found[name].tolist() for name in ("labels", "scores", "boxes"))
+    return [{"label": class_names[label], "score": score, "box": box} for label, score, box in zip(*columns)]
+
+
+def what_is_not_finite(outputs) -> str | None:
+    """`localization_sat.not_finite` of what a model gave for one image."""
+    names = ("logits", "localization_map")
+    return not_finite(**{name: outputs[name].detach().float().cpu().numpy() for name in names})
+
+
+def _sides(size: tuple[int, int]) -> dict[str, int]:
+    return {"height": size[0], "width": size[1]}
+
+
+def _enlarged(size: dict[str, int | None], scale: float) -> dict[str, int]:
+    return {side: round(pixels * scale) for side, pixels in size.items() if pixels}
 
 
 def _is_floating_point(array: np.ndarray | torch.Tensor) -> bool:

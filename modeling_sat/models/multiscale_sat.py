@@ -1,4 +1,4 @@
-"""How closely a model looks at an image: once, or several times with what it finds averaged."""
+"""From pixels to what a model finds in them: by one look, or by several whose findings are averaged."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,19 +23,12 @@ def check_quality(quality: str) -> str:
     return quality
 
 
-def view_settings(processor, quality: str) -> dict[str, dict[str, int]]:
-    """The processor's `size` and `crop_size` at the largest resolution of `quality`, to be given to its call."""
-    scale = SCALES[check_quality(quality)][-1]
-    return {
-        name: {side: round(pixels * scale) for side, pixels in dict(getattr(processor, name)).items() if pixels}
-        for name in ("size", "crop_size")
-    }
+def localize(model: nn.Module, pixel_values: torch.Tensor, quality: str = "fast", **arguments: Any) -> ModelOutput:
+    """What `model` finds in images that `image_processing_sat.prepare` prepared.
 
-
-def localize(model: nn.Module, pixel_values: torch.Tensor, quality: str, **arguments: Any) -> ModelOutput:
-    """What `model` finds in images that `view_settings` prepared.
-
-    With `"high"`, the mean over the images and their mirror images at 1, 1.5 and 2 times the processor's resolution.
+    With `"high"`, the mean over the images and their mirror images at 1, 1.5 and 2 times the processor's resolution. The
+    views may differ in the class that they predict; a model whose maps belong to a class (`maps_are_of_a_class`) is
+    therefore asked for its class maps, and the map is that of the class with the highest mean probability.
 
     Args:
         model: gives `logits`, `localization_map` and, where asked for, `class_maps`, at any resolution in whole patches.
@@ -44,25 +37,41 @@ def localize(model: nn.Module, pixel_values: torch.Tensor, quality: str, **argum
 
     Returns:
         `logits` (batch, classes): with `"high"` the logarithm of the mean probability; `localization_map` (batch, h, w)
-        in [0, 1] at the finest resolution; `class_maps` (batch, classes, h, w) where the model gives them.
+        in [0, 1] at the finest resolution; `class_maps` (batch, classes, h, w) where they are asked for.
 
     Raises:
         ValueError: the model gives no localization map.
     """
     if quality == "fast":
         return _looked_at(model, pixel_values, arguments)
+    of_a_class = getattr(model, "maps_are_of_a_class", False)
+    names = ["localization_map"] + ["class_maps"] * bool(arguments.get("output_class_maps"))
+    if of_a_class:
+        arguments["output_class_maps"] = True
     scales = SCALES[quality]
-    seen = []
+    seen, probabilities = [], []
     for scale in reversed(scales):
         view = _resized(pixel_values, scale / scales[-1], model.config.patch_size)
         for flip in (lambda image: image, _mirrored):
             outputs = _looked_at(model, flip(view), arguments)
-            maps = {name: flip(outputs[name]) for name in ("localization_map", "class_maps") if name in outputs}
-            seen.append({"probabilities": outputs["logits"].float().softmax(dim=-1), **maps})
+            seen.append({name: flip(outputs[name]) for name in ("localization_map", "class_maps") if name in outputs})
+            probabilities.append(outputs["logits"].float().softmax(dim=-1))
+    probabilities = torch.stack(probabilities).mean(dim=0)
+    if of_a_class:
+        images, predicted = torch.arange(len(probabilities), device=probabilities.device), probabilities.argmax(dim=1)
+        for maps in seen:
+            maps["localization_map"] = maps["class_maps"][images, predicted]
     finest = seen[0]["localization_map"].shape[-2:]
-    means = {name: torch.stack([_to_size(found[name], finest) for found in seen]).mean(dim=0) for name in seen[0]}
-    probabilities = means.pop("probabilities")
+    means = {name: torch.stack([_to_size(maps[name], finest) for maps in seen]).mean(dim=0) for name in names}
+    if of_a_class:
+        means["localization_map"] = _min_max(means["localization_map"])
     return ModelOutput(logits=probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log(), **means)
+
+
+def _min_max(maps: torch.Tensor) -> torch.Tensor:
+    """Maps (batch, h, w), each normalized to [0, 1]."""
+    lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - lowest) / (highest - lowest).clamp(min=1e-5)
 
 
 def _looked_at(model: nn.Module, pixel_values: torch.Tensor, arguments: dict[str, Any]) -> ModelOutput:
@@ -91,7 +100,7 @@ def _mirrored(image: torch.Tensor) -> torch.Tensor:
 
 
 def _to_size(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    if values.dim() < 3 or values.shape[-2:] == size:
+    if values.shape[-2:] == size:
         return values.float()
     maps = values.float().flatten(0, -3).unsqueeze(1)
     return nn.functional.interpolate(maps, size, mode="bilinear").reshape(*values.shape[:-2], *size)

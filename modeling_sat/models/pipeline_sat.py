@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from PIL import Image
 from transformers import Pipeline
+from transformers.modeling_outputs import ModelOutput
 
 from .image_arrays_sat import is_array
 from .image_conversion_sat import read_image
-from .localization_sat import not_finite
-from .multiscale_sat import check_quality, localize, view_settings
+from .image_processing_sat import describe_objects, prepare, what_is_not_finite
+from .multiscale_sat import check_quality, localize
 
 
 class WeaklySupervisedLocalizationPipeline(Pipeline):
@@ -69,49 +70,30 @@ class WeaklySupervisedLocalizationPipeline(Pipeline):
 
     def preprocess(self, image, timeout=None, quality="fast"):
         image = read_image(image, timeout)
-        settings = view_settings(self.image_processor, quality)
-        inputs = self.image_processor(images=image, return_tensors="pt", **settings).to(self.dtype)
-        inputs["target_size"] = torch.tensor([[image.height, image.width]])
-        return inputs
+        pixel_values = prepare(self.image_processor, image, quality).to(self.dtype)
+        return {"pixel_values": pixel_values, "target_size": torch.tensor([[image.height, image.width]])}
 
     def _forward(self, inputs, quality="fast"):
-        target_size = inputs.pop("target_size")
-        outputs = localize(self.model, **inputs, quality=quality)
-        return {"logits": outputs.logits, "localization_map": outputs.localization_map, "target_size": target_size}
+        outputs = localize(self.model, inputs["pixel_values"], quality)
+        return {name: outputs[name] for name in ("logits", "localization_map")} | {
+            "target_size": inputs["target_size"]
+        }
 
     def postprocess(self, outputs, threshold=None, multiple_objects=False):
-        target_size = outputs.pop("target_size")
+        outputs = ModelOutput(outputs)
         index, self._images_done = self._images_done, self._images_done + 1
-        problem = not_finite(
-            logits=outputs["logits"].float().cpu().numpy(),
-            localization_map=outputs["localization_map"].float().cpu().numpy(),
-        )
+        problem = what_is_not_finite(outputs)
         if problem is not None:
             raise ValueError(f"Image {index}: {problem}")
-        (result,) = self.image_processor.post_process_localization(
-            Outputs(outputs), threshold, target_size, multiple_objects=multiple_objects, return_masks=True
+        (found,) = self.image_processor.post_process_localization(
+            outputs, threshold, outputs.target_size, multiple_objects=multiple_objects, return_masks=True
         )
+        objects = describe_objects(found, self.model.config.id2label)
         corners = ("xmin", "ymin", "xmax", "ymax")
-        return [
-            {
-                "label": self.model.config.id2label[label],
-                "score": score,
-                "box": dict(zip(corners, box)),
-                "mask": Image.fromarray(mask.numpy().astype(np.uint8) * 255),
-            }
-            for label, score, box, mask in zip(
-                result["labels"].tolist(),
-                result["scores"].tolist(),
-                result["boxes"].round().int().tolist(),
-                result["masks"],
-            )
-        ]
-
-
-class Outputs(dict):
-    """The model's outputs by attribute, after the pipeline has made a plain dict of them."""
-
-    __getattr__ = dict.__getitem__
+        for described, mask in zip(objects, found["masks"]):
+            described["box"] = dict(zip(corners, map(round, described["box"])))
+            described["mask"] = Image.fromarray(mask.numpy().astype(np.uint8) * 255)
+        return objects
 
 
 __all__ = ["WeaklySupervisedLocalizationPipeline"]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from datasets import IterableDataset
 
 from ..data import load_wsol_dataset
-from ..inference.localize import has_boxes, has_masks
+from ..inference.evaluation_loop import has_boxes, has_masks
 from ..output.files import path_written_aside, write_json, written_aside
 from ..training.arguments import ConfigurationError, resolve_fields
 from .identity import Identifier, reader_options

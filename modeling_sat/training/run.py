@@ -19,7 +19,7 @@ from ..data.loading import print_what_was_found
 from ..data.options import dataset_options
 from ..data.views import TrainingView
 from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
-from ..inference.localize import evaluate_localization, has_boxes, has_masks, with_boxes
+from ..inference.evaluation_loop import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.threads import use_idle_cores
 from ..models.configuration_wsol import pair
 from ..models.image_processing_sat import SATImageProcessor

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from ..data.views import PixelScaling, TrainingImages, TrainingStream
 from ..evaluation import LocalizationEvaluator
-from ..inference.localize import evaluate_localization, evaluation_view, has_boxes, with_boxes
+from ..inference.evaluation_loop import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from ..models.configuration_wsol import pair
 from ..models.losses_wsol import share_of_batch, sum_over_processes
 from ..publishing import prepare_repository, publish_checkpoint

@@ -21,7 +21,7 @@ from modeling_sat.data.preparation import PreparationSettings, prepare_dataset
 from modeling_sat.data.schema import UprightImage
 from modeling_sat.data.views import TrainingView
 from modeling_sat.evaluation import View
-from modeling_sat.inference.localize import EvaluationBatches
+from modeling_sat.inference.evaluation_loop import EvaluationBatches
 from modeling_sat.models.image_conversion_sat import decode_image
 
 

@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from modeling_sat.data.paths import IMAGE_SUFFIXES
 from modeling_sat.models.image_arrays_sat import ImageError
 from modeling_sat.models.image_conversion_sat import (
-    FORMATS,
+    IMAGE_FORMATS,
     PixelLimitError,
     decode_image,
     is_plain,
@@ -185,7 +185,7 @@ class TestFormats:
     def test_every_suffix_has_its_decoder(self):
         Image.init()
         extensions = Image.registered_extensions()
-        assert {extensions[suffix] for suffix in IMAGE_SUFFIXES if suffix in extensions} <= set(FORMATS)
+        assert {extensions[suffix] for suffix in IMAGE_SUFFIXES if suffix in extensions} <= set(IMAGE_FORMATS)
 
     @pytest.mark.parametrize(
         ("content", "problem"),

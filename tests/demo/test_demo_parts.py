@@ -18,7 +18,7 @@ from PIL import Image
 
 from modeling_sat import SATImageProcessor
 from modeling_sat.checkpoints import CheckpointError
-from modeling_sat.demo.findings import LAYERS, MAX_SIDE, DemoModel, Settings, look_at
+from modeling_sat.demo.looking import LAYERS, MAX_SIDE, DemoModel, Settings, look_at
 from modeling_sat.demo.pictures import MAX_MEGABYTES, Picture, PictureError, read_picture
 
 
@@ -78,7 +78,9 @@ class TestReadPicture:
 class TestFindings:
     def test_settings_need_no_second_look(self, model):
         seen = look_at(Picture("a.jpg", NOISE.resize((80, 60))), [model])
-        blind = replace(model, network=None)
+        blind = replace(
+            model, localizer=replace(model.localizer, model=SimpleNamespace(config=model.localizer.model.config))
+        )
         pictures = {
             blind.find(seen, seen.outputs[0], Settings(threshold, layer=layer, opacity=opacity))[0].tobytes()
             for threshold in (0.3, 0.8)
@@ -94,7 +96,7 @@ class TestFindings:
         picture, prediction = model.find(seen, seen.outputs[0], Settings(0.99, multiple_objects=True))
         assert picture.size == seen.image.size
         assert (prediction["width"], prediction["height"]) == size
-        (expected,) = model.processor.post_process_localization(
+        (expected,) = model.localizer.processor.post_process_localization(
             seen.outputs[0], 0.99, [size[::-1]], multiple_objects=True
         )
         assert [found["box"] for found in prediction["objects"]] == expected["boxes"].tolist()
@@ -102,7 +104,9 @@ class TestFindings:
     def test_the_mask_shows_the_object_and_fades_the_rest(self, model):
         seen = look_at(Picture("a.jpg", Image.new("RGB", (400, 300))), [model])
         settings = Settings(0.5, layer="Mask", opacity=1.0)
-        (found,) = model.processor.post_process_localization(seen.outputs[0], 0.5, [(300, 400)], return_masks=True)
+        (found,) = model.localizer.processor.post_process_localization(
+            seen.outputs[0], 0.5, [(300, 400)], return_masks=True
+        )
         mask = found["masks"][0].numpy()
         faded = np.asarray(model.find(seen, seen.outputs[0], settings)[0])
         # Lines and words of the box cover a part of both.
@@ -113,10 +117,10 @@ class TestFindings:
 class TestNotFinite:
     @pytest.fixture
     def broken(self, model) -> DemoModel:
-        network = deepcopy(model.network)
+        network = deepcopy(model.localizer.model)
         for weight in network.parameters():
             weight.data.fill_(float("nan"))
-        return replace(model, name="broken-model", network=network)
+        return DemoModel("broken-model", replace(model.localizer, model=network))
 
     def test_looking_says_so_by_the_name_of_the_model(self, broken):
         with pytest.raises(CheckpointError, match=r"broken-model found nothing: .* NaN or infinite"):

@@ -10,8 +10,9 @@ from modeling_sat import SATImageProcessorPil
 from modeling_sat.data import load_wsol_dataset
 from modeling_sat.evaluation import LocalizationEvaluator, View
 from modeling_sat.inference.evaluate import EvaluationSettings, check_labels, evaluate_checkpoint, shows
-from modeling_sat.inference.localize import evaluate_localization
-from modeling_sat.models.multiscale_sat import localize, view_settings
+from modeling_sat.inference.evaluation_loop import evaluate_localization
+from modeling_sat.models.image_processing_sat import view_settings
+from modeling_sat.models.multiscale_sat import localize
 
 
 SHAPES = ["horizontal_stripes", "vertical_stripes", "diagonal_stripes", "checks", "dots"]

@@ -10,7 +10,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from modeling_sat.data import load_wsol_dataset
-from modeling_sat.labelling.formats import EXPORTERS, MASKS, Export, unique_class_names
+from modeling_sat.inference.predictions import unique_class_names
+from modeling_sat.labelling.formats import MASKS, WRITERS, Labels
 
 
 CLASS_NAMES = ["apple", "granny smith", "Çilek & co"]
@@ -39,8 +40,8 @@ def mask_of(name: str, box: list[float]) -> np.ndarray:
     return (distance < 1) & (distance > (0.3 if name == "b.png" else -1))
 
 
-def export(
-    export_format: str, images: Path, output_dir: Path, image_root: Path | None = None, masks: str | None = None
+def write(
+    format: str, images: Path, output_dir: Path, image_root: Path | None = None, masks: str | None = None
 ) -> None:
     output_dir.mkdir()
     predictions = output_dir / "predictions.jsonl"
@@ -52,7 +53,7 @@ def export(
                 found["mask"] = {"size": [height, width], "counts": counts}
             line = {"image": str(images / name), "width": width, "height": height, "objects": objects}
             file.write(json.dumps(line) + "\n")
-    EXPORTERS[export_format](Export(predictions, CLASS_NAMES, image_root or images, output_dir, masks))
+    WRITERS[format](Labels(predictions, CLASS_NAMES, image_root or images, output_dir, masks))
 
 
 def assert_same(dataset: supervision.DetectionDataset, tolerance: float) -> None:
@@ -66,7 +67,7 @@ def assert_same(dataset: supervision.DetectionDataset, tolerance: float) -> None
 
 def test_coco_read_again_is_the_same(images, tmp_path):
     out = tmp_path / "out"
-    export("coco", images, out)
+    write("coco", images, out)
     dataset = supervision.DetectionDataset.from_coco(str(images), str(out / "annotations.json"))
     assert dataset.classes == CLASS_NAMES
     assert_same(dataset, tolerance=1e-3)
@@ -74,7 +75,7 @@ def test_coco_read_again_is_the_same(images, tmp_path):
 
 def test_coco_has_what_the_format_asks_for(images, tmp_path):
     out = tmp_path / "out"
-    export("coco", images, out)
+    write("coco", images, out)
     content = json.loads((out / "annotations.json").read_text())
     (first, *_), annotations = content["images"], content["annotations"]
     assert {"info", "categories", "images", "annotations"} == set(content)
@@ -90,7 +91,7 @@ def test_coco_has_what_the_format_asks_for(images, tmp_path):
 
 def test_yolo_read_again_is_the_same(images, tmp_path):
     out = tmp_path / "out"
-    export("yolo", images, out)
+    write("yolo", images, out)
     dataset = supervision.DetectionDataset.from_yolo(str(images), str(out / "labels"), str(out / "data.yaml"))
     assert dataset.classes == CLASS_NAMES
     # Five decimals of a width of 4000: centre and half the side are off by at most 0.02 and 0.01 pixels.
@@ -102,7 +103,7 @@ def test_yolo_read_again_is_the_same(images, tmp_path):
 
 def test_voc_read_again_is_the_same(images, tmp_path):
     out = tmp_path / "out"
-    export("voc", images, out)
+    write("voc", images, out)
     dataset = supervision.DetectionDataset.from_pascal_voc(str(images), str(out / "annotations"))
     assert_same(dataset, tolerance=0.5)
     assert "roboflow" not in (out / "annotations" / "a.xml").read_text(encoding="utf-8")
@@ -111,7 +112,7 @@ def test_voc_read_again_is_the_same(images, tmp_path):
 @pytest.mark.parametrize("masks", [None, *MASKS["metadata"]])
 def test_metadata_read_again_by_datasets_is_the_same(images, tmp_path, masks):
     out = tmp_path / "out"
-    export("metadata", images, out, masks=masks)
+    write("metadata", images, out, masks=masks)
     shutil.copy(out / "metadata.jsonl", images)
     loaded = load_dataset("imagefolder", data_dir=str(images), split="train", cache_dir=str(tmp_path / "cache"))
     for row, (name, objects) in zip(loaded, sorted(OBJECTS.items()), strict=True):
@@ -125,7 +126,7 @@ def test_metadata_read_again_by_datasets_is_the_same(images, tmp_path, masks):
 
 def test_metadata_read_again_by_our_own_reader_is_the_same(images, tmp_path):
     out = tmp_path / "out"
-    export("metadata", images, out)
+    write("metadata", images, out)
     (tmp_path / "again").mkdir()
     shutil.move(images, tmp_path / "again" / "test")
     shutil.copy(out / "metadata.jsonl", tmp_path / "again" / "test")
@@ -140,7 +141,7 @@ def test_metadata_read_again_by_our_own_reader_is_the_same(images, tmp_path):
 @pytest.mark.parametrize(("masks", "overlap"), [("rle", 1.0), ("polygons", 0.94)])
 def test_coco_masks_by_pycocotools(images, tmp_path, masks, overlap):
     out = tmp_path / "out"
-    export("coco", images, out, masks=masks)
+    write("coco", images, out, masks=masks)
     coco = COCO(str(out / "annotations.json"))
     for annotation in coco.dataset["annotations"]:
         name = coco.loadImgs(annotation["image_id"])[0]["file_name"]
@@ -154,7 +155,7 @@ def test_coco_masks_by_pycocotools(images, tmp_path, masks, overlap):
 
 def test_yolo_masks_by_supervision(images, tmp_path):
     out = tmp_path / "out"
-    export("yolo", images, out, masks="polygons")
+    write("yolo", images, out, masks="polygons")
     dataset = supervision.DetectionDataset.from_yolo(str(images), str(out / "labels"), str(out / "data.yaml"))
     for path, detections in dataset.annotations.items():
         objects = OBJECTS[Path(path).name]
@@ -168,8 +169,8 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def test_folders_of_images_become_folders_of_annotations(images, tmp_path):
-    for export_format in EXPORTERS:
-        export(export_format, images, tmp_path / export_format, image_root=images.parent)
+    for format in WRITERS:
+        write(format, images, tmp_path / format, image_root=images.parent)
     content = json.loads((tmp_path / "coco" / "annotations.json").read_text())
     assert [image["file_name"] for image in content["images"]] == ["images/a.jpg", "images/b.png", "images/c d.jpg"]
     assert (tmp_path / "yolo" / "labels" / "images" / "c d.txt").is_file()

@@ -15,9 +15,9 @@ from transformers import ViTConfig, ViTImageProcessorPil, ViTModel, pipeline
 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.checkpoints import CheckpointError
-from modeling_sat.inference.localizer import Localizer
-from modeling_sat.labelling.formats import Export, read_predictions
+from modeling_sat.labelling.formats import Labels, read_predictions
 from modeling_sat.labelling.image_files import ImageFiles, PredictionError
+from modeling_sat.labelling.labeller import Labeller
 from modeling_sat.labelling.predict import UNFINISHED_FILE, predict_images
 from modeling_sat.models.image_conversion_sat import to_upright_rgb
 from modeling_sat.output.ownership import folder_of_one_run
@@ -180,18 +180,18 @@ def spoiled(monkeypatch):
     """Makes the outputs of the images of these names NaN or infinite, as weights or a precision do."""
 
     def spoil(*names: str, output: str = "localization_map", value: float = float("nan")) -> None:
-        localize = Localizer.localize
+        localize = Labeller.localize
 
-        def localized(self, images, accelerator):
-            outputs = localize(self, images, accelerator)
+        def localized(self, images):
+            outputs = localize(self, images)
             for image, found in zip(images, outputs):
                 if not names or image.path.name in names:
-                    spoiled = getattr(found, output).numpy().copy()
+                    spoiled = found[output].numpy().copy()
                     spoiled.flat[1] = value
-                    setattr(found, output, torch.from_numpy(spoiled))
+                    found[output] = torch.from_numpy(spoiled)
             return outputs
 
-        monkeypatch.setattr(Localizer, "localize", localized)
+        monkeypatch.setattr(Labeller, "localize", localized)
 
     return spoil
 
@@ -200,7 +200,7 @@ def spoiled(monkeypatch):
 @pytest.mark.parametrize("output", ["localization_map", "logits"])
 def test_outputs_that_are_not_finite_are_skipped_by_name(checkpoint, photographs, tmp_path, spoiled, output, value):
     spoiled("alpha.png", "cmyk.jpg", output=output, value=value)
-    summary = predict_images(checkpoint, [photographs / name for name in SIZES], tmp_path, export_format="coco")
+    summary = predict_images(checkpoint, [photographs / name for name in SIZES], tmp_path, format="coco")
     assert (summary.num_images, len(summary.skipped)) == (4, 2)
     count = {"localization_map": 64, "logits": 3}[output]
     for sentence, name in zip((tmp_path / "skipped.txt").read_text().splitlines(), ("alpha.png", "cmyk.jpg")):
@@ -233,7 +233,7 @@ def test_a_second_run_into_the_folder_ends_with_a_sentence(checkpoint, photograp
 
 def test_entries_that_another_program_writes_are_not_concluded(checkpoint, photographs, tmp_path, monkeypatch):
     """As two runs did that did not know of each other."""
-    describe = Localizer.describe
+    describe = Labeller.describe
 
     def described(self, image, *arguments):
         journal = tmp_path / UNFINISHED_FILE
@@ -244,7 +244,7 @@ def test_entries_that_another_program_writes_are_not_concluded(checkpoint, photo
         return describe(self, image, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Localizer, "describe", described)
+        patched.setattr(Labeller, "describe", described)
         with pytest.raises(
             PredictionError, match=r"was changed by something else .* 1 of the 8 images have no whole entry"
         ):
@@ -267,14 +267,14 @@ class Killed(BaseException):
     """As if the process ended; no handler expects it."""
 
 
-def three_then_killed(export):
-    for prediction in list(read_predictions(export.predictions))[:3]:
-        yield Path(prediction["image"]).relative_to(export.image_root), prediction
+def three_then_killed(labels):
+    for prediction in list(read_predictions(labels.predictions))[:3]:
+        yield Path(prediction["image"]).relative_to(labels.image_root), prediction
     raise Killed
 
 
 def interrupted_after(count: int, monkeypatch, *arguments, **settings) -> None:
-    describe, described = Localizer.describe, []
+    describe, described = Labeller.describe, []
 
     def describe_some(*arguments):
         described.append(1)
@@ -283,25 +283,25 @@ def interrupted_after(count: int, monkeypatch, *arguments, **settings) -> None:
         return describe(*arguments)
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Localizer, "describe", describe_some)
+        patched.setattr(Labeller, "describe", describe_some)
         predict_images(*arguments, **settings)
 
 
 @pytest.fixture
 def read(monkeypatch) -> list[str]:
     """The names of the images that are read from here on."""
-    names, original = [], Localizer.read
+    names, original = [], Labeller.read
 
     def remembered(self, path, with_picture):
         names.append(path.name)
         return original(self, path, with_picture)
 
-    monkeypatch.setattr(Localizer, "read", remembered)
+    monkeypatch.setattr(Labeller, "read", remembered)
     return names
 
 
 class TestInterruptedRun:
-    settings = {"batch_size": 2, "export_format": "coco"}
+    settings = {"batch_size": 2, "format": "coco"}
 
     @pytest.fixture
     def output_dir(self, checkpoint, photographs, tmp_path, monkeypatch) -> Path:
@@ -345,15 +345,15 @@ class TestInterruptedRun:
         predict_images(checkpoint, images, tmp_path, **self.settings)
         assert [line["image"] for line in lines(tmp_path)] == list(map(str, images))
 
-    @pytest.mark.parametrize("export_format", ["coco", "yolo", "voc", "metadata"])
-    def test_a_file_that_is_there_is_whole(self, checkpoint, photographs, tmp_path, monkeypatch, export_format):
+    @pytest.mark.parametrize("format", ["coco", "yolo", "voc", "metadata"])
+    def test_a_file_that_is_there_is_whole(self, checkpoint, photographs, tmp_path, monkeypatch, format):
         """… and one of an earlier run stays until then."""
-        settings = {"export_format": export_format, "draw_overlays": False}
+        settings = {"format": format, "draw_overlays": False}
         images = [photographs / name for name in SIZES]
         predict_images(checkpoint, images[:2], tmp_path, **settings)
         earlier = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
         with monkeypatch.context() as patched, pytest.raises(Killed):
-            patched.setattr(Export, "__iter__", three_then_killed)
+            patched.setattr(Labels, "__iter__", three_then_killed)
             predict_images(checkpoint, images, tmp_path, **settings)
         there = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
         assert (tmp_path / UNFINISHED_FILE) in there
@@ -429,7 +429,7 @@ def test_images_that_differ_by_suffix_have_overlays_of_their_own(checkpoint, tmp
     overlays = sorted(file.name for file in (tmp_path / "out" / "overlays").iterdir())
     assert overlays == ["a.jpg.jpg", "a.png.jpg", "b.jpg"]
     with pytest.raises(PredictionError, match=r"a\.jpg and a\.png do; rename one"):
-        predict_images(checkpoint, [images], tmp_path / "out", export_format="yolo")
+        predict_images(checkpoint, [images], tmp_path / "out", format="yolo")
 
 
 def test_names_are_relative_to_what_holds_all_inputs(photographs):
@@ -456,10 +456,10 @@ def test_names_are_relative_to_what_holds_all_inputs(photographs):
         ({"model": "{tmp}/damaged"}, "damaged cannot be used: "),
         ({"threshold": 1.0}, "The threshold is 1.0; choose one from 0 to below 1"),
         ({"batch_size": 0}, "The batch size is 0; choose 1 or more"),
-        ({"export_format": "voc", "masks": "rle"}, "voc has no masks as rle; choose boxes alone, or another format: "),
-        ({"export_format": "yolo", "masks": "rle"}, "yolo has no masks as rle; choose polygons, or another format"),
+        ({"format": "voc", "masks": "rle"}, "voc has no masks as rle; choose boxes alone, or another format: "),
+        ({"format": "yolo", "masks": "rle"}, "yolo has no masks as rle; choose polygons, or another format"),
         ({"quality": "best"}, "The quality is 'best'; choose one of fast, high"),
-        ({"export_format": "csv"}, "The format is 'csv'; choose one of jsonl, coco, yolo, voc"),
+        ({"format": "csv"}, "The format is 'csv'; choose one of jsonl, coco, yolo, voc"),
     ],
 )
 def test_what_cannot_work_is_said_in_a_sentence(settings, message, checkpoint, photographs, bad_things, tmp_path):

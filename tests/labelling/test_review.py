@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling_sat.inference import review
+from modeling_sat.labelling import review
 from modeling_sat.labelling.review import write_review
 
 

@@ -4,7 +4,7 @@ from model_mixin import LABELS, TINY, images, tiny_model
 
 from modeling_sat import SATImageProcessor
 from modeling_sat.checkpoints.load import load_checkpoint
-from modeling_sat.inference.localize import default_map
+from modeling_sat.inference.evaluation_loop import default_map
 from modeling_sat.methods import METHODS
 from modeling_sat.models.modeling_cam import CAMForWeaklySupervisedLocalization
 

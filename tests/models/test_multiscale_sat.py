@@ -8,7 +8,8 @@ from transformers import pipeline
 from transformers.modeling_outputs import ModelOutput
 
 from modeling_sat import SATImageProcessor
-from modeling_sat.models.multiscale_sat import localize, view_settings
+from modeling_sat.models.image_processing_sat import view_settings
+from modeling_sat.models.multiscale_sat import localize
 
 
 class Brightness:

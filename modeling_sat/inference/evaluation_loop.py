@@ -1,21 +1,23 @@
 """A model over a labelled dataset: localization maps and class predictions into an evaluator."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
-from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..data.views import ten_crops
 from ..evaluation import LocalizationEvaluator, View
 from ..models.configuration_wsol import pair
+from ..models.image_processing_sat import prepare
 from ..models.localization_sat import not_finite
-from ..models.multiscale_sat import SCALES, check_quality, localize
+from ..models.multiscale_sat import check_quality
+from .localizer import Localizer
 
 
 MAPS = ("localization", "class")
@@ -23,6 +25,7 @@ MAPS = ("localization", "class")
 
 
 def default_map(model: torch.nn.Module) -> str:
+    """Which map is measured: that of the true class where a method's maps belong to a class (`maps_are_of_a_class`)."""
     return "class" if getattr(model, "maps_are_of_a_class", False) else "localization"
 
 
@@ -74,18 +77,18 @@ def with_boxes(dataset: Dataset) -> Dataset:
 
 class EvaluationBatches:
     """Collates rows of a dataset into pixel values of a view, ten crops for the classifier if asked for, and the
-    ground truth that an evaluator takes. `quality` enlarges the view for `multiscale_sat.localize`."""
+    ground truth that an evaluator takes. The view is prepared for `quality`."""
 
     def __init__(self, processor, view: View, ten_crop_size: tuple[int, int] | None = None, quality: str = "fast"):
-        self.processor = processor
-        self.view = _enlarged(view, SCALES[quality][-1])
+        self.processor, self.view, self.quality = processor, view, quality
         self.ten_crop_size = ten_crop_size
 
     def __call__(self, rows: list[dict]) -> tuple[torch.Tensor, torch.Tensor | None, dict]:
         images = [row["image"] for row in rows]
-        pixel_values, crops = self.look(images, self.view), None
+        pixel_values, crops = prepare(self.processor, images, self.quality, self.view), None
         if self.ten_crop_size is not None:
-            crops = ten_crops(self.look(images, View(uncropped(self.ten_crop_size), None)), self.ten_crop_size)
+            whole = View(uncropped(self.ten_crop_size), None)
+            crops = ten_crops(prepare(self.processor, images, view=whole), self.ten_crop_size)
         ground_truth = {
             "image_ids": [row["image_id"] for row in rows],
             "labels": np.array([row["label"] for row in rows]),
@@ -98,14 +101,7 @@ class EvaluationBatches:
             ground_truth["masks"] = [None if row["mask"] is None else np.asarray(row["mask"]) for row in rows]
         return pixel_values, crops, ground_truth
 
-    def look(self, images: list[Image.Image], view: View) -> torch.Tensor:
-        settings = {"size": _size(view.resize), "do_resize": True, "do_center_crop": view.crop is not None}
-        if view.crop is not None:
-            settings["crop_size"] = _size(view.crop)
-        return self.processor(images, return_tensors="pt", **settings)["pixel_values"]
 
-
-@torch.no_grad()
 def evaluate_localization(
     model: torch.nn.Module,
     processor,
@@ -152,21 +148,20 @@ def evaluate_localization(
     ten_crop_size = pair(model.config.image_size) if ten_crop else None
     collate = EvaluationBatches(processor, evaluator.view, ten_crop_size, check_quality(quality))
     loader = DataLoader(share, batch_size, collate_fn=collate, num_workers=num_workers)
+    localizer = Localizer(model, processor, quality, accelerator)
+    class_maps = {"output_class_maps": True} if map == "class" else {}
     was_training = model.training
     model.eval()
     for pixel_values, crops, ground_truth in tqdm(
         loader, desc=description, disable=not accelerator.is_local_main_process, leave=False
     ):
-        with accelerator.autocast():
-            class_maps = {"output_class_maps": True} if map == "class" else {}
-            outputs = localize(model, pixel_values.to(accelerator.device), quality, **class_maps)
-            scores = outputs.logits
-            if crops is not None:
-                scores = model(pixel_values=crops.flatten(0, 1).to(accelerator.device)).logits
-                scores = scores.float().softmax(dim=1).unflatten(0, crops.shape[:2]).mean(dim=1)
-        maps = outputs.localization_map
+        outputs = localizer.localize(pixel_values, **class_maps)
+        maps, scores = outputs.localization_map, outputs.logits
         if map == "class":
             maps = outputs.class_maps[torch.arange(len(pixel_values)), ground_truth["labels"]]
+        if crops is not None:
+            scores = replace(localizer, quality="fast").localize(crops.flatten(0, 1)).logits
+            scores = scores.float().softmax(dim=1).unflatten(0, crops.shape[:2]).mean(dim=1)
         top5 = scores.topk(min(5, scores.shape[1])).indices.cpu().numpy()
         scores, maps = scores.float().cpu().numpy(), maps.float().cpu().numpy()
         for image_id, image_scores, localization_map in zip(ground_truth["image_ids"], scores, maps):
@@ -178,11 +173,3 @@ def evaluate_localization(
     if accelerator.num_processes > 1:
         evaluator.extend(gather_object(evaluator.records))
     return evaluator
-
-
-def _enlarged(view: View, scale: float) -> View:
-    return View(*(side and tuple(round(pixels * scale) for pixels in side) for side in (view.resize, view.crop)))
-
-
-def _size(size: tuple[int, int]) -> dict[str, int]:
-    return {"height": size[0], "width": size[1]}

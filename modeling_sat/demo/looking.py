@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import torch
 from PIL import Image
-from transformers import BaseImageProcessor, PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
 
 from ..checkpoints import CheckpointError
 from ..checkpoints.load import load_checkpoint
-from ..inference.drawing import draw_localization
-from ..labelling.formats import Prediction, unique_class_names
-from ..models.localization_sat import not_finite
-from ..models.multiscale_sat import localize
+from ..inference.drawing import draw_localization, object_texts
+from ..inference.localizer import Localizer
+from ..inference.predictions import Prediction
+from ..models.image_processing_sat import what_is_not_finite
 from .pictures import Picture
 
 
@@ -56,7 +54,7 @@ class SeenPicture:
     name: str
     size: tuple[int, int]
     image: Image.Image
-    outputs: tuple[SimpleNamespace, ...]
+    outputs: tuple[ModelOutput, ...]
     note: str = ""
 
 
@@ -65,9 +63,7 @@ class DemoModel:
     """A checkpoint, in eval mode on the CPU."""
 
     name: str
-    network: PreTrainedModel
-    processor: BaseImageProcessor
-    class_names: list[str]
+    localizer: Localizer
 
     @classmethod
     def load(cls, name: str, trust_remote_code: bool = False) -> "DemoModel":
@@ -78,57 +74,42 @@ class DemoModel:
         """
         network, processor = load_checkpoint(name, trust_remote_code)
         folder = Path(name)
-        model = cls(
-            folder.resolve().name if folder.is_dir() else name,
-            network.eval(),
-            processor,
-            unique_class_names(network.config.id2label),
-        )
+        model = cls(folder.resolve().name if folder.is_dir() else name, Localizer(network.eval(), processor))
         model.look(Image.new("RGB", (64, 64)))
         return model
 
-    @torch.inference_mode()
-    def look(self, image: Image.Image) -> SimpleNamespace:
+    def look(self, image: Image.Image) -> ModelOutput:
         """`logits` (1, classes) and `localization_map` (1, h, w) of an image.
 
         Raises:
             CheckpointError: the model gives no localization map, or what it gives is NaN or infinite.
         """
-        pixel_values = self.processor(images=image, return_tensors="pt")["pixel_values"]
-        try:
-            outputs = localize(self.network, pixel_values, "fast")
-        except ValueError as error:
-            raise CheckpointError(str(error)) from error
-        problem = not_finite(
-            logits=outputs.logits.float().numpy(), localization_map=outputs.localization_map.float().numpy()
-        )
+        (outputs,) = self.localizer.localize_each([self.localizer.prepare(image)])
+        problem = what_is_not_finite(outputs)
         if problem is not None:
             raise CheckpointError(f"{self.name} found nothing: {problem}")
-        return SimpleNamespace(logits=outputs.logits, localization_map=outputs.localization_map)
+        return outputs
 
-    def find(self, seen: SeenPicture, outputs: SimpleNamespace, settings: Settings) -> tuple[Image.Image, Prediction]:
+    def find(self, seen: SeenPicture, outputs: ModelOutput, settings: Settings) -> tuple[Image.Image, Prediction]:
         """The drawn picture and, in pixels of the original, its objects."""
-        arguments = {"threshold": settings.threshold, "multiple_objects": settings.multiple_objects}
-        (found,) = self.processor.post_process_localization(outputs, target_sizes=[seen.size], **arguments)
-        columns = (found[key].tolist() for key in ("labels", "scores", "boxes"))
-        objects = [
-            {"label": self.class_names[label], "score": score, "box": box} for label, score, box in zip(*columns)
-        ]
-
+        threshold, several = settings.threshold, settings.multiple_objects
+        objects, _ = self.localizer.find(outputs, seen.size, threshold, multiple_objects=several)
         image, map_over_image = seen.image, None
-        (drawn,) = self.processor.post_process_localization(
+        _, drawn = self.localizer.find(
             outputs,
-            target_sizes=[(image.height, image.width)],
+            (image.height, image.width),
+            threshold,
+            multiple_objects=several,
             return_masks=settings.layer == "Mask",
             return_localization_maps=settings.layer == "Map",
-            **arguments,
         )
         if settings.layer == "Map":
             map_over_image = drawn["localization_map"].numpy()
         elif settings.layer == "Mask":
             image = _with_faded_background(image, drawn["masks"].any(dim=0).numpy(), settings.opacity)
-        texts = [f"{found['label']} {found['score']:.2f}" for found in objects]
-        picture = draw_localization(image, map_over_image, drawn["boxes"].tolist(), texts, opacity=settings.opacity)
+        picture = draw_localization(
+            image, map_over_image, drawn["boxes"].tolist(), object_texts(objects), opacity=settings.opacity
+        )
         height, width = seen.size
         return picture, {"image": seen.name, "width": width, "height": height, "objects": objects}
 
