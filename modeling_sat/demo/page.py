@@ -15,10 +15,7 @@ from .pictures import MAX_MEGABYTES, Picture, PictureError, read_picture
 
 TITLE = "What is it, and where?"
 PROMISE = "Pictures are held in memory while you look at them, and never stored."
-TOO_LARGE = (
-    f'<p role="alert" id="too-large" hidden>The file has more than {MAX_MEGABYTES} MB, which is the limit. Choose a '
-    "smaller one.</p>"
-)
+TOO_LARGE = f"The file has more than {MAX_MEGABYTES} MB, which is the limit. Choose a smaller one."
 MINUTES_KEPT = 30
 """How long a picture stays in memory, its page open or closed."""
 
@@ -121,7 +118,7 @@ def build_page(models: Sequence[DemoModel], examples: Sequence[Picture] = ()) ->
                 upload = gr.File(label="Picture: drop, choose or paste it", elem_id="upload", height=170)
                 # Not by a subclass: Gradio writes a stub file beside the source of every subclass.
                 upload.preprocess = _take_from_disk
-                gr.HTML(TOO_LARGE)
+                gr.HTML(status_html(TOO_LARGE, is_refusal=True, id="too-large"))
                 status = gr.HTML(status_html(PROMISE), elem_id="status")
                 shown = gr.HTML(elem_classes="picture", elem_id="shown")
                 if examples:

@@ -11,6 +11,7 @@ from typing import Any
 
 import markdown
 
+from ..output.html import render
 from ..output.tables import markdown_table
 from .analysis import ERROR_CAUSES, count_causes, error_causes, median_of_correct
 from .evaluator import LocalizationEvaluator
@@ -50,11 +51,6 @@ CAPTIONS = {
     "wrong; *multiple instances*: the box covers several true boxes; *part*: it lies inside the object; *more*: it "
     "holds the object and much else.",
 }
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .25rem .8rem; border-bottom: 1px solid #ddd }
-td { text-align: right } td:first-child, th:first-child { text-align: left } img { max-width: 100% } code { color: #444 }
-"""
 
 
 @dataclass
@@ -267,5 +263,4 @@ def _html(text: str, folder: Path) -> str:
 
     body = re.sub(r'src="([^"]+\.(png|jpg))"', embed, markdown.markdown(text, extensions=["tables"]))
     title = text.split("\n", 1)[0].lstrip("# ")
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+    return render("report.html", title=title, body=body)

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from model_mixin import tiny_model
+from model_mixin import TINY, tiny_model
 
 from modeling_sat import SATImageProcessorPil
 from modeling_sat.data import load_wsol_dataset
 from modeling_sat.evaluation import LocalizationEvaluator, View
 from modeling_sat.inference.evaluate import EvaluationSettings, check_labels, evaluate_checkpoint, shows
 from modeling_sat.inference.evaluation_loop import evaluate_localization
-from modeling_sat.models.image_processing_sat import view_settings
+from modeling_sat.methods import METHODS
+from modeling_sat.models.image_processing_sat import prepare
 from modeling_sat.models.multiscale_sat import localize
 
 
@@ -50,21 +51,41 @@ def test_whether_a_processor_shows_a_view():
     assert not any(shows(kept_aspect, view) for view in views)
 
 
+class Keeping(LocalizationEvaluator):
+    """Keeps what it is given."""
+
+    def update(self, localization_maps, top5, **ground_truth):
+        self.maps = [*getattr(self, "maps", ()), *localization_maps]
+        self.top5 = [*getattr(self, "top5", ()), *top5]
+
+
 def test_high_quality_maps_are_those_of_every_other_user(dataset):
     model = tiny_model().eval()
     processor = SATImageProcessorPil(
         size={"height": 40, "width": 40}, crop_size={"height": 32, "width": 32}, do_center_crop=True
     )
-    maps = []
-
-    class Keeping(LocalizationEvaluator):
-        def update(self, localization_maps, **ground_truth):
-            maps.extend(localization_maps)
-
     evaluator = Keeping("sat", View((40, 40), (32, 32)))
     evaluate_localization(model, processor, dataset, evaluator, Accelerator(cpu=True), quality="high")
-    for found, image in zip(maps, dataset["image"], strict=True):
-        pixel_values = processor(image, return_tensors="pt", **view_settings(processor, "high"))["pixel_values"]
+    for found, image in zip(evaluator.maps, dataset["image"], strict=True):
         with torch.no_grad():
-            expected = localize(model, pixel_values, "high").localization_map[0]
+            expected = localize(model, prepare(processor, image, "high"), "high").localization_map[0]
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("quality", ["fast", "high"])
+def test_of_a_method_whose_maps_belong_to_a_class_the_true_ones_is_measured(dataset, quality):
+    torch.manual_seed(0)
+    fields = {name: value for name, value in TINY.items() if name != "num_spatial_layers"}
+    model = METHODS["cam"].model_class(METHODS["cam"].config_class(**fields)).eval()
+    processor = SATImageProcessorPil(size={"height": 32, "width": 32})
+    evaluator = Keeping("sat", View((32, 32), None))
+    evaluate_localization(model, processor, dataset, evaluator, Accelerator(cpu=True), quality=quality)
+    assert any(top5[0] != label for top5, label in zip(evaluator.top5, dataset["label"]))
+    for found, top5, row in zip(evaluator.maps, evaluator.top5, dataset, strict=True):
+        with torch.no_grad():
+            pixel_values = prepare(processor, row["image"], quality)
+            outputs = localize(model, pixel_values, quality, output_class_maps=True)
+        np.testing.assert_allclose(found, outputs.class_maps[0, row["label"]], atol=1e-5)
+        if top5[0] == row["label"]:  # then it is the map that a user sees
+            seen = (found - found.min()) / (found.max() - found.min())
+            np.testing.assert_allclose(seen, outputs.localization_map[0], atol=1e-4)

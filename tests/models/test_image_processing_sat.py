@@ -11,6 +11,7 @@ from transformers import AutoImageProcessor
 from transformers.utils import is_torchvision_available
 
 from modeling_sat import SATImageProcessor, SATImageProcessorPil
+from modeling_sat.models.image_processing_sat import prepare, view_settings
 from modeling_sat.models.localization_sat import View
 
 
@@ -303,3 +304,11 @@ class TestSaving:
         processor.localization_threshold = 0.22
         processor.save_pretrained(tmp_path)
         assert SATImageProcessor.from_pretrained(tmp_path).localization_threshold == 0.22
+
+
+@pytest.mark.parametrize("view", [View((40, 48), None), View((40, 48), (32, 24))])
+def test_a_view_becomes_settings_and_these_the_view(view):
+    settings = view_settings(SATImageProcessorPil(do_center_crop=view.crop is None), view=view)
+    assert SATImageProcessorPil(**settings).view() == view
+    pixel_values = prepare(SATImageProcessorPil(), Image.new("RGB", (90, 70)), "high", view)
+    assert tuple(pixel_values.shape[2:]) == tuple(2 * side for side in view.size)

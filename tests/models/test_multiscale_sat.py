@@ -77,6 +77,44 @@ def test_class_maps_are_averaged_too():
     assert outputs.class_maps.shape == (2, 5, *outputs.localization_map.shape[1:])
 
 
+class ClassMaps(Brightness):
+    """Two classes, each with a map of its own; the predicted one changes from view to view, as `predicts` says."""
+
+    maps_are_of_a_class = True
+
+    def __init__(self, predicts: list[float]):
+        super().__init__()
+        self.predicts = predicts
+
+    def __call__(self, pixel_values, interpolate_pos_encoding, output_class_maps=False):
+        assert output_class_maps
+        probability = self.predicts[len(self.seen)]
+        patches = super().__call__(pixel_values, interpolate_pos_encoding).localization_map
+        class_maps = torch.stack([patches, 3 - 2 * patches], dim=1)
+        logits = torch.log(torch.tensor([[probability, 1 - probability]]))
+        return ModelOutput(
+            logits=logits, localization_map=class_maps[:, int(probability < 0.5)], class_maps=class_maps
+        )
+
+
+@pytest.mark.parametrize(("predicts", "rises"), [([0.9] * 4 + [0.1] * 2, True), ([0.45] * 5 + [0.9], True),
+                                                 ([0.1] * 4 + [0.9] * 2, False)])  # fmt: skip
+def test_views_that_predict_different_classes_give_the_map_of_one(gradient, predicts, rises):
+    outputs = localize(ClassMaps(predicts), gradient, "high")
+    assert outputs.logits.argmax().item() == int(not rises)
+    (row, *_) = outputs.localization_map[0]
+    assert (row[0].item(), row[-1].item()) == pytest.approx((0, 1) if rises else (1, 0), abs=1e-6)
+    steps = row.diff() if rises else -row.diff()
+    assert (steps > 0).all()
+    assert "class_maps" not in outputs
+
+
+def test_the_map_of_a_class_is_that_of_the_mean_class_maps(gradient):
+    outputs = localize(ClassMaps([0.3] * 6), gradient, "high", output_class_maps=True)
+    mean = outputs.class_maps[0, 1]
+    torch.testing.assert_close(outputs.localization_map[0], (mean - mean.min()) / (mean.max() - mean.min()))
+
+
 @pytest.mark.parametrize("quality", ["fast", "high"])
 def test_a_model_without_maps_gets_a_sentence(quality):
     class NoMap(Brightness):
