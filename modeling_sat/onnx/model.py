@@ -11,6 +11,7 @@ from transformers.utils import cached_file
 
 from ..checkpoints.load import ONNX_FILE
 from ..checkpoints.trust import CheckpointError
+from ..methods import METHODS
 from ..models.configuration_wsol import pair
 from ..models.modeling_wsol import WSOLOutput
 from ..sentences import first_line
@@ -36,6 +37,8 @@ class ONNXModel(nn.Module):
         self.session = session
         self.config = config
         self.name_or_path = name_or_path
+        classes = (method.model_class for method in METHODS.values() if type(config) is method.config_class)
+        self.maps_are_of_a_class = any(model_class.maps_are_of_a_class for model_class in classes)
         self.eval()
 
     @classmethod
@@ -96,7 +99,12 @@ class ONNXModel(nn.Module):
             ValueError: a size that is not in whole patches, or class maps are asked for.
         """
         if output_class_maps:
-            raise ValueError("An exported model has no class maps; use its localization map, or the model in PyTorch.")
+            raise ValueError(
+                "An exported model has no class maps. Take the model in PyTorch, or the exported one's localization map, "
+                "which is that of the predicted class: quality fast, map localization."
+                if self.maps_are_of_a_class
+                else "An exported model has no class maps; use its localization map, or the model in PyTorch."
+            )
         self.check_size(*pixel_values.shape[2:])
         found = self.session.run(list(OUTPUT_NAMES), {"pixel_values": pixel_values.float().cpu().numpy()})
         logits, localization_map = (torch.from_numpy(output).to(pixel_values.device) for output in found)

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from model_mixin import TINY, tiny_model
+from model_mixin import model_of, tiny_model
 
 from modeling_sat import SATImageProcessorPil
 from modeling_sat.data import load_wsol_dataset
 from modeling_sat.evaluation import LocalizationEvaluator, View
 from modeling_sat.inference.evaluate import EvaluationSettings, check_labels, evaluate_checkpoint, shows
 from modeling_sat.inference.evaluation_loop import evaluate_localization
-from modeling_sat.methods import METHODS
 from modeling_sat.models.image_processing_sat import prepare
 from modeling_sat.models.multiscale_sat import localize
 
@@ -73,10 +72,9 @@ def test_high_quality_maps_are_those_of_every_other_user(dataset):
 
 
 @pytest.mark.parametrize("quality", ["fast", "high"])
-def test_of_a_method_whose_maps_belong_to_a_class_the_true_ones_is_measured(dataset, quality):
-    torch.manual_seed(0)
-    fields = {name: value for name, value in TINY.items() if name != "num_spatial_layers"}
-    model = METHODS["cam"].model_class(METHODS["cam"].config_class(**fields)).eval()
+@pytest.mark.parametrize("method", ["cam", "ts_cam"])
+def test_of_a_method_whose_maps_belong_to_a_class_the_true_ones_is_measured(dataset, method, quality):
+    model = model_of(method).eval()
     processor = SATImageProcessorPil(size={"height": 32, "width": 32})
     evaluator = Keeping("sat", View((32, 32), None))
     evaluate_localization(model, processor, dataset, evaluator, Accelerator(cpu=True), quality=quality)

@@ -6,12 +6,13 @@ import sys
 
 import pytest
 import torch
-from model_mixin import images
+from model_mixin import config_of, images
 from transformers import pipeline
 
 from modeling_sat.checkpoints import CheckpointError
 from modeling_sat.checkpoints.load import load_checkpoint
 from modeling_sat.labelling.predict import predict_images
+from modeling_sat.models.multiscale_sat import localize
 from modeling_sat.onnx import ONNXModel
 
 
@@ -87,6 +88,12 @@ def test_wrong_inputs_are_said_in_a_sentence(onnx_model):
         onnx_model(images(1, 30, 32))
     with pytest.raises(ValueError, match="An exported model has no class maps"):
         onnx_model(images(), output_class_maps=True)
+
+
+def test_views_that_may_differ_in_class_are_not_averaged():
+    model = ONNXModel(session=None, config=config_of("cam"))
+    with pytest.raises(ValueError, match="that of the predicted class: quality fast, map localization"):
+        localize(model, images(1, 64, 64), "high")
 
 
 def test_folders_that_cannot_be_used(exported, tmp_path, monkeypatch):
