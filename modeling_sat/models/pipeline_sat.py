@@ -75,9 +75,8 @@ class WeaklySupervisedLocalizationPipeline(Pipeline):
 
     def _forward(self, inputs, quality="fast"):
         outputs = localize(self.model, inputs["pixel_values"], quality)
-        return {name: outputs[name] for name in ("logits", "localization_map")} | {
-            "target_size": inputs["target_size"]
-        }
+        found = {name: outputs[name] for name in ("logits", "localization_map")}
+        return {**found, "target_size": inputs["target_size"]}
 
     def postprocess(self, outputs, threshold=None, multiple_objects=False):
         outputs = ModelOutput(outputs)

@@ -18,7 +18,7 @@ from ..data import MissingSplitError, load_wsol_dataset
 from ..data.loading import print_what_was_found
 from ..data.options import dataset_options
 from ..data.views import TrainingView
-from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator, View
+from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator
 from ..inference.evaluation_loop import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.threads import use_idle_cores
 from ..models.configuration_wsol import pair
@@ -314,8 +314,7 @@ def calibrate(trainer: SATTrainer, processor: SATImageProcessor, validation: Dat
     validation = with_boxes(validation)
     if not has_boxes(validation) and not has_masks(validation):
         return
-    view = View(resize=(processor.size.height, processor.size.width), crop=None)
-    evaluator = LocalizationEvaluator("sat", view)
+    evaluator = LocalizationEvaluator("sat", processor.view())
     evaluate_localization(
         trainer.model, processor, validation, evaluator, trainer.accelerator,
         batch_size=trainer.args.per_device_eval_batch_size, num_workers=trainer.args.dataloader_num_workers,
