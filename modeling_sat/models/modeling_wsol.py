@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
 from .attention_wsol import Readings
 from .backbone_wsol import Tokens, blocks_of, build_backbone, check_size, family_of
@@ -221,6 +222,55 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
             raise ValueError("use_reentrant is True, which loses gradients of the localization map; set it to False.")
         settings = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
         super().gradient_checkpointing_enable(settings, **kwargs)
+
+
+class ClassMapModel(WSOLPreTrainedModel):
+    """The base of methods that learn by cross-entropy alone, and whose maps are those of the patch head's classes."""
+
+    maps_are_of_a_class = True
+
+    def __init__(self, config: WSOLConfig):
+        super().__init__(config)
+        self.patch_classifier = PatchClassifier(config)
+        self.post_init()
+
+    def maps_of_classes(self, semantic_maps: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """What the method makes of the head's class maps (batch, num_labels, h, w), which carry no gradient here."""
+        return semantic_maps
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        output_class_maps: bool = False,
+        interpolate_pos_encoding: bool | None = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs,
+    ) -> WSOLOutput:
+        """
+        Args:
+            pixel_values: (batch, channels, height, width), normalized.
+            labels: (batch,) int64 in [0, num_labels).
+            output_class_maps: return the maps of all classes as well.
+            interpolate_pos_encoding: accept another size than `config.image_size`, in whole patches.
+            num_items_in_batch: images of the whole batch, as in SAT's forward.
+
+        Returns:
+            `localization_map` (batch, h, w) in [0, 1]: the predicted class's map, min-max normalized for each image.
+        """
+        tokens = self.encode(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
+        semantic_maps = self.patch_classifier.class_maps(tokens.patches)  # (batch, num_labels, h, w)
+        logits = semantic_maps.mean(dim=(2, 3))
+        class_maps = self.maps_of_classes(semantic_maps.detach(), tokens)
+        return WSOLOutput(
+            **classification_losses(logits, labels, num_items_in_batch),
+            logits=logits,
+            localization_map=normalized_map_of(class_maps, logits.argmax(dim=1)),
+            class_maps=class_maps if output_class_maps else None,
+            hidden_states=tokens.hidden_states,
+            attentions=tokens.attentions,
+        )
 
 
 def classification_losses(
