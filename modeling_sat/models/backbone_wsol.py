@@ -4,6 +4,7 @@ The backbone is transformers' own model, unchanged. Drop path, position embeddin
 attention are hooked onto its modules, so that the names of its weights stay what they are on the Hub.
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MethodType
@@ -36,7 +37,7 @@ class Family:
 FAMILIES = {
     "vit": Family(model_arguments=("add_pooling_layer",)),
     "deit": Family(prefix=2, model_arguments=("add_pooling_layer",)),
-    "dinov2": Family(antialias=True),
+    "dinov2": Family(),
     "dinov2_with_registers": Family(antialias=True),
     "dinov3_vit": Family(is_rotary=True),
 }
@@ -62,7 +63,7 @@ def build_backbone(config: WSOLConfig) -> PreTrainedModel:
     Raises:
         ValueError: another family, or a model without blocks of attention and MLP.
     """
-    own = config.of_backbone()
+    own = copy.deepcopy(config.of_backbone())
     family = family_of(own)
     if getattr(own, "drop_path_rate", 0):
         own.drop_path_rate = 0.0  # the method's own takes its place

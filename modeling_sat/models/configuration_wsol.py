@@ -58,10 +58,10 @@ class WSOLConfig(ViTConfig):
     def _describe(self, backbone: PreTrainedConfig) -> None:
         for name in _OF_THE_BACKBONE:
             given, there = getattr(self, name), getattr(backbone, name, None)
-            if there is None:
+            if there is None or (name != "patch_size" and not isinstance(there, int)):
                 raise ValueError(
-                    f"backbone_config is a {type(backbone).__name__}, which has no {name}. Give the configuration of a "
-                    "vision transformer, such as Dinov2WithRegistersConfig."
+                    f"backbone_config is a {type(backbone).__name__}, which has no one {name}. Give the configuration of a "
+                    "plain vision transformer, such as Dinov2WithRegistersConfig."
                 )
             if given not in (there, _VIT_FIELDS[name].default):
                 raise ValueError(f"{name} is {given}, but backbone_config has {there}; leave {name} out.")
