@@ -82,7 +82,7 @@ def test_patches_of_14_pixels_and_an_input_of_another_size_than_the_table():
     assert model(images(2, 28, 42)).localization_map.shape == (2, 2, 3)
     with pytest.raises(ValueError, match="made for 28×42"):
         model(images(2, 70, 70))
-    with pytest.raises(ValueError, match="height 30 is not a multiple of the patch size 14. Resize it to 28 or 42"):
+    with pytest.raises(ValueError, match=r"height 30 is not a multiple of the patch size 14\. Resize it to 28 or 42"):
         model(images(2, 30, 28), interpolate_pos_encoding=True)
     assert SATConfig(backbone_config=backbone).image_size == 70
 
