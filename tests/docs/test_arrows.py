@@ -33,7 +33,6 @@ HELPERS = ["output", "processes", "sentences", "field_roles", "lazily", "registr
 EXCEPTIONS = {
     ("checkpoints/load.py", "onnx"): "an exported folder loads as any other; only then is ONNX imported",
     ("publishing/facts.py", "training"): "a card names the fields of training that were set",
-    ("inference/localizer.py", "labelling"): "what is found is said in the words of the files",
 }
 """What goes against an arrow today, and why."""
 
