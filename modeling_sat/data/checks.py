@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from datasets.utils import tqdm
 
@@ -16,14 +15,13 @@ from ..models.image_conversion_sat import is_plain, open_image, to_upright_rgb
 from ..models.localization_sat import same_shape
 from ..sentences import counted, listed, some
 from .box_units import ROUNDING
+from .errors import OnBadImage
 from .orientation import Orientation, drawn_on_stored
 from .records import IN_FRACTIONS
 from .schema import Box, DatasetError, Example, Split, png_bytes
 
 
 logger = logging.getLogger(__name__)
-
-OnBadImage = Literal["raise", "skip"]
 
 BOX_TOLERANCE = 1.0
 """Pixels by which a box may leave its image and is clipped: the difference between the usual conventions."""

@@ -1,4 +1,9 @@
-"""What is wrong with a dataset, said in a sentence."""
+"""What is wrong with a dataset, said in a sentence, and whether reading goes on where an image is."""
+
+from typing import Literal
+
+
+OnBadImage = Literal["raise", "skip"]
 
 
 class DatasetError(ValueError):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset
 
 from ..sentences import first_line, listed
-from .checks import OnBadImage
+from .errors import OnBadImage
 from .hub_boxes import EDGES, BoxFormat, reach
 from .hub_columns import COLUMNS, Columns, find_columns, item_of, reach_feature
 from .hub_rows import Rows, convert_stream, convert_table, object_names

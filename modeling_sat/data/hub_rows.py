@@ -11,7 +11,8 @@ import datasets
 from datasets import Dataset, IterableDataset
 
 from ..sentences import listed
-from .checks import OnBadImage, report_problems, scaled_box
+from .checks import report_problems, scaled_box
+from .errors import OnBadImage
 from .hub_boxes import StoredBox, boxes_of, check_format, drawn_on, reach
 from .hub_columns import Columns, item_of, reach_feature
 from .hub_pictures import check_masks, look_at, looks_of, null_images

@@ -14,9 +14,9 @@ from datasets.utils import tqdm
 from ..sentences import counted, did_you_mean, some
 from .cache import MIN_ROWS, cached_table, state_of
 from .caltech101 import read_caltech101
-from .checks import OnBadImage, check_classes, check_count, check_unique, checked_examples, report_problems
+from .checks import check_classes, check_count, check_unique, checked_examples, report_problems
 from .cub import read_cub
-from .errors import DatasetError, MissingSplitError
+from .errors import DatasetError, MissingSplitError, OnBadImage
 from .fgvc_aircraft import read_fgvc_aircraft
 from .folder import read_folder
 from .hub import read_hub

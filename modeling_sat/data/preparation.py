@@ -16,7 +16,8 @@ from PIL import Image
 from ..models.image_conversion_sat import decode_image, is_plain, open_image, to_upright_rgb
 from ..output.files import path_written_aside, read_json, write_json
 from ..output.ownership import LOCK_FILE, folder_of_one_run
-from .checks import OnBadImage, report_problems, scaled_box
+from .checks import report_problems, scaled_box
+from .errors import OnBadImage
 from .loading import load_wsol_dataset
 from .schema import DatasetError, Example, UprightImage, png_bytes, to_dataset
 
