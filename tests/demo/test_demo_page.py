@@ -217,16 +217,16 @@ def test_a_photograph_gets_the_boxes_of_both_checkpoints(page, files, checkpoint
 
 def test_settings_change_their_result(page, files, checkpoints):
     before = page.sources()
-    at_threshold = as_rows(expected(checkpoints[0], files / "turned.jpg", 0.8))
+    at_threshold = as_rows(expected(checkpoints[0], files / "turned.jpg", 0.65))
     assert page.rows(0) != at_threshold
-    page.set_slider("Threshold", 0.8)
+    page.set_slider("Threshold", 0.65)
     wait_for(lambda: page.rows(0) == at_threshold)
     assert page.rows(1) == as_rows(expected(checkpoints[1], files / "turned.jpg"))
     assert page.sources()[1] == before[1]
 
     (several,) = page.find("input[type=checkbox]")
     several.click()
-    objects = as_rows(expected(checkpoints[0], files / "turned.jpg", 0.8, multiple_objects=True))
+    objects = as_rows(expected(checkpoints[0], files / "turned.jpg", 0.65, multiple_objects=True))
     assert len(objects) > 1
     wait_for(lambda: page.rows(0) == objects)
 
@@ -249,7 +249,7 @@ def test_the_keyboard_moves_a_slider(page):
 
 
 def test_boxes_are_saved_to_files(page, files, checkpoints, tmp_path):
-    found = expected(checkpoints[0], files / "turned.jpg", 0.8, multiple_objects=True)
+    found = expected(checkpoints[0], files / "turned.jpg", 0.65, multiple_objects=True)
     page.browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     for link in page.find("#result-0 a"):
         link.click()
