@@ -1,7 +1,7 @@
 """Which images a checkpoint is evaluated on, and which its threshold may be chosen on: its run's record decides."""
 
 import warnings
-from argparse import ArgumentTypeError
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, IterableDataset
 
-from ..data import MissingSplitError, load_wsol_dataset
-from ..data.options import dataset_options
+from ..data import DatasetError, MissingSplitError
+from ..data.arguments import CHOICE, DataArguments, as_mapping
 from .run_record import HELD_OUT, RunRecord, fingerprints
 
 
-DEFAULTS = {
-    "validation_fraction": 0.1, "data_seed": 0, "classes": None, "allow_partial": False, "on_bad_image": "raise",
-}  # fmt: skip
-"""Of a checkpoint without a record, and of another dataset than its run's."""
+DATA_OPTIONS = tuple(name for name in (*CHOICE, "data_seed", "dataset_options") if name != "images_per_class")
+"""What an evaluation may be told of its data, besides `dataset` and `data_dir`; None: as the run did, or by default."""
+_CHOICE = DATA_OPTIONS[:-1]
+_DEFAULTS = {"data_seed": 0} | vars(DataArguments())
 SHARED = 0.1
 """Data that share more than this part of their images with the run's are the run's, moved, grown or cut."""
 
@@ -29,8 +29,11 @@ class EvaluatedData:
     Args:
         model: the checkpoint, as named by the user.
         dataset, data_dir: None: the run's.
-        given: `validation_fraction`, `data_seed`, `classes`, `allow_partial`, `on_bad_image` and `dataset_options`;
-            None: as the run did.
+        given: `DATA_OPTIONS`; None: as the run did.
+
+    Attributes:
+        arguments: what is read.
+        seed: of the choice of images.
 
     Raises:
         ValueError: no dataset is named and no run says it, or what is given contradicts the run.
@@ -42,34 +45,43 @@ class EvaluatedData:
     given: dict[str, Any]
 
     def __post_init__(self):
-        asked = dict(self.given.get("dataset_options") or {})
+        asked = as_mapping(self.given.get("dataset_options"))
         self.given = self.given | _taken(asked)
         self.record = RunRecord.of(self.model)
         settings = {} if self.record is None else self.record.settings
         if self.dataset is None and "dataset" not in settings:
             raise ValueError(f"{self.model} does not say which data it was trained on; name a --dataset.")
-        self.dataset = self.dataset or settings["dataset"]
-        self.is_the_runs = _same_name(self.dataset, settings.get("dataset"))
-        recorded = self.record.images.get("data_dir") if self.is_the_runs else None
+        dataset = self.dataset or settings["dataset"]
+        self.is_the_runs = _same_name(dataset, settings.get("dataset"))
+        recorded = self.record.images.data_dir if self.is_the_runs else None
         # Where a run has not recorded its folder, the number of images must tell.
         self.may_be_another = None not in (self.data_dir, recorded) and not _same_name(self.data_dir, recorded)
-        self.data_dir = self.data_dir or recorded
         theirs = settings if self.is_the_runs else {}
         options = _options_of(theirs)
-        known = {name: theirs[name] for name in DEFAULTS if name in theirs} | _taken(options)
-        if known.get("data_seed", 0) is None:
-            known["data_seed"] = 0
-        self.recorded = known
+        self.recorded = {name: theirs[name] for name in _CHOICE if name in theirs} | _taken(options)
+        if self.recorded.get("data_seed", 0) is None:
+            self.recorded["data_seed"] = 0
         if not self.may_be_another:
             self._refuse_contradictions("classes", "data_seed")
-        self.options = (
-            DEFAULTS | known | {name: self.given[name] for name in DEFAULTS if self.given.get(name) is not None}
-        )
-        options |= asked
+        own = {name: self.given[name] for name in _CHOICE if self.given.get(name) is not None}
         if asked.get("streaming"):
             raise ValueError("Images are evaluated from disk; leave streaming out of dataset_options.")
-        self.reader_options = {name: value for name, value in options.items() if name != "streaming"}
+        reader_options = {name: value for name, value in (options | asked).items() if name != "streaming"}
+        choice = self.recorded | own
+        self.seed = choice.pop("data_seed", 0)
+        self.arguments = DataArguments(dataset, self.data_dir or recorded, reader_options, **choice)
         self.images_per_class = theirs.get("images_per_class") if not self.may_be_another else None
+        known = {"dataset": (self.dataset, dataset), "data_dir": (self.data_dir, recorded)}
+        known |= {name: (own.get(name), value) for name, value in self.recorded.items() if value != _DEFAULTS[name]}
+        known |= {name: (asked.get(name), value) for name, value in options.items() if name != "streaming"}
+        self._of_the_run = {name: runs for name, (mine, runs) in known.items() if mine is None and runs is not None}
+        self.dataset = dataset
+
+    def taken(self, split: str) -> str | None:
+        """Which options are the run's, in a sentence; None where none is."""
+        few = {} if split != "train" or self.images_per_class is None else {"images_per_class": self.images_per_class}
+        said = [f"{name} {_listed(value)}" for name, value in (self._of_the_run | few).items()]
+        return f"Taken from {self.record.path}: {', '.join(said)}." if said else None
 
     def split(self, split: str) -> Dataset:
         """
@@ -121,7 +133,7 @@ class EvaluatedData:
         record = self.record
         if record is None or record.trained is None:
             return validation, None
-        if self.is_the_runs and not self.may_be_another and record.images.get("validation") == HELD_OUT:
+        if self.is_the_runs and not self.may_be_another and record.images.validation == HELD_OUT:
             return validation, (
                 f"{self.dataset} has a validation split now, which it had not when {record.path} was written: its "
                 f"{len(validation)} images may have been trained on."
@@ -145,7 +157,7 @@ class EvaluatedData:
         record = self.record
         self._refuse_contradictions("classes", "data_seed", "validation_fraction")
         expected = len(record.held_out)
-        if not found.any() and (not expected or record.images.get("validation") != HELD_OUT):
+        if not found.any() and (not expected or record.images.validation != HELD_OUT):
             raise MissingSplitError(f"{record.path} says that the run held out no images of train.")
         if not found.any():
             raise MissingSplitError(
@@ -162,9 +174,9 @@ class EvaluatedData:
 
     def _held_out_by_an_older_run(self, chosen: Dataset) -> tuple[Dataset, str | None]:
         self._refuse_contradictions("validation_fraction")
-        expected = self.record.settings.get("training images")
+        expected = self.record.training_images
         there = len(self._load("train", images_per_class=self.images_per_class))
-        if expected == there and set(DEFAULTS) <= set(self.record.settings):
+        if expected == there and set(_CHOICE) <= set(self.record.settings):
             return chosen, None
         return chosen, (
             f"The run trained on {expected or 'an unknown number of'} images ({self.record.path}) and there are {there} "
@@ -178,9 +190,7 @@ class EvaluatedData:
             return None
 
     def _load(self, split: str, **changed: Any) -> Dataset:
-        options = {**self.options, **changed}
-        options["seed"] = options.pop("data_seed")
-        dataset = load_wsol_dataset(self.dataset, self.data_dir, split, **(options | self.reader_options))
+        dataset = self.arguments.load(split, seed=self.seed, **changed)
         if isinstance(dataset, IterableDataset):
             raise ValueError("Images are evaluated from disk; leave streaming out of dataset_options.")
         return dataset
@@ -199,16 +209,15 @@ class EvaluatedData:
 
 
 def _options_of(settings: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return dataset_options(settings.get("dataset_options") or "{}")
-    except ArgumentTypeError:
-        return {}
+    with suppress(DatasetError):
+        return as_mapping(settings.get("dataset_options"))
+    return {}
 
 
 def _taken(options: dict[str, Any]) -> dict[str, Any]:
     """What `options` says of the choice of images, taken out of it: `load_wsol_dataset` has these names too."""
-    names = {"seed": "data_seed"} | {name: name for name in DEFAULTS if name != "data_seed"}
-    return {ours: options.pop(name) for name, ours in names.items() if name in options}
+    names = {name: "seed" if name == "data_seed" else name for name in _CHOICE}
+    return {ours: options.pop(name) for ours, name in names.items() if name in options}
 
 
 def _same_name(one: str, other: str | None) -> bool:

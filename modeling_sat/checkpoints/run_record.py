@@ -1,4 +1,4 @@
-"""What a run left in `run.json` of the images that it trained on and of those that it held out."""
+"""What a run left in `run.json`: its settings, its images, its length and its time. No other module knows its keys."""
 
 import base64
 import hashlib
@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from ..output.files import read_json
+from ..output.files import read_json, write_json
 
 
 RUN_FILE = "run.json"
 NUMBERED_BY = "content"
 """What `fingerprints` are of, for `run.json` to say."""
+_BATCH, _IMAGES = "images in a batch", "training images"
 _STRETCH = 4096
 HELD_OUT, OWN_SPLIT = "held out of train", "the dataset's own"
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
@@ -37,19 +38,64 @@ def step_of(folder: Path) -> int | None:
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """A run's own word on its data.
+class ImagesRecord:
+    """Which images a run trained on and which it did not; all None of runs before these were recorded, and of streams.
 
-    Attributes:
-        path: of the `run.json`.
-        settings: model, data and training arguments, as `modeling_sat.training` wrote them.
-        images: `data_dir`; `validation`, where its validation images came from; `trained` and `held_out`, the
-            `fingerprints` of images; `numbered_by`. Empty of runs before these were recorded.
+    Args:
+        data_dir: where they were.
+        validation: where the validation images came from, `HELD_OUT` or `OWN_SPLIT`; None: there were none.
+        trained, held_out: `packed` `fingerprints`.
+        numbered_by: what `fingerprints` are of.
     """
 
-    path: Path
-    settings: dict[str, Any]
-    images: dict[str, Any] = field(default_factory=dict)
+    data_dir: str | None = None
+    validation: str | None = None
+    trained: str | None = None
+    held_out: str | None = None
+    numbered_by: str | None = None
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """The training since it was last started, when it has ended.
+
+    Args:
+        from_step: where it went on.
+        seconds: that it took; None where no step was left.
+        hardware: in words.
+        versions: library → version.
+        hub: "dataset", "base_model" → id, of those that are the Hub's.
+    """
+
+    from_step: int = 0
+    seconds: float | None = None
+    hardware: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    hub: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run says of itself: all that `run.json` holds.
+
+    Args:
+        settings: the fields of model, data and training that steps depend on, as JSON has them.
+        batch_size: images of a step, of all processes and parts.
+        training_images: their number; None of a stream.
+        length: `num_train_epochs` and `max_steps`.
+        frozen_rate: the fraction of the parameters that did not learn.
+        session: None while it is trained.
+        path: of the file that it was read from.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    batch_size: int | None = None
+    training_images: int | None = None
+    length: dict[str, float] = field(default_factory=dict)
+    images: ImagesRecord = ImagesRecord()
+    frozen_rate: float | None = None
+    session: SessionRecord | None = None
+    path: Path | None = None
 
     @classmethod
     def of(cls, model: str | Path | None) -> "RunRecord | None":
@@ -63,40 +109,69 @@ class RunRecord:
         folder = Path(model).resolve()
         places = [folder, folder.parent] if step_of(folder) is not None else [folder]
         path = next((place / RUN_FILE for place in places if (place / RUN_FILE).is_file()), None)
-        if path is None:
-            return None
-        content = read_run(path)
-        return cls(path, content["settings"], content.get("images") or {})
+        return None if path is None else cls.load(path)
+
+    @classmethod
+    def load(cls, path: Path, partial: bool = False) -> "RunRecord":
+        """
+        Args:
+            partial: read one without settings too, which says nothing of what was trained.
+
+        Raises:
+            RunRecordError: it is not JSON, or not what training writes.
+        """
+        try:
+            content = read_json(path)
+        except (OSError, ValueError) as error:
+            raise RunRecordError(f"{path} cannot be read ({error})") from error
+        parts = {name: content.get(name) or {} for name in ("images", "session")}
+        parts |= {name: content.get(name, {}) for name in ("settings", "length")}
+        if not all(isinstance(part, dict) for part in parts.values()) or not ("settings" in content or partial):
+            raise RunRecordError(f"{path} cannot be read (it is not the record that a training writes)")
+        settings = dict(parts["settings"])
+        return cls(
+            batch_size=settings.pop(_BATCH, None),
+            training_images=settings.pop(_IMAGES, None),
+            settings=settings,
+            length=parts["length"],
+            images=_made(ImagesRecord, parts["images"]),
+            frozen_rate=content.get("frozen_rate"),
+            session=_made(SessionRecord, parts["session"]) if parts["session"] else None,
+            path=path,
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `run.json`, at once: another process may be reading it."""
+        content = {"settings": self.told, "length": self.length, "images": asdict(self.images)}
+        if self.frozen_rate is not None:
+            content["frozen_rate"] = self.frozen_rate
+        if self.session is not None:
+            content["session"] = asdict(self.session)
+        write_json(Path(folder, RUN_FILE), content)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """In words → what the steps of the run depend on."""
+        return {**self.settings, _BATCH: self.batch_size, _IMAGES: self.training_images}
 
     @cached_property
     def trained(self) -> np.ndarray | None:
         """`fingerprints` of the images trained on, None where they are not recorded."""
-        return self._numbers("trained")
+        return self._numbers(self.images.trained)
 
     @cached_property
     def held_out(self) -> np.ndarray | None:
         """`fingerprints` of the validation images, None where they are not recorded."""
-        return self._numbers("held_out")
+        return self._numbers(self.images.held_out)
 
-    def _numbers(self, which: str) -> np.ndarray | None:
+    def _numbers(self, text: str | None) -> np.ndarray | None:
         """None also of the runs of a few days that numbered images by their names."""
-        return _unpacked(self.images.get(which), self.path) if self.images.get("numbered_by") == NUMBERED_BY else None
+        return _unpacked(text, self.path) if self.images.numbered_by == NUMBERED_BY else None
 
 
-def read_run(path: Path) -> dict[str, Any]:
-    """
-    Raises:
-        RunRecordError: it is no JSON, or not what training writes.
-    """
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise RunRecordError(f"{path} cannot be read ({error})") from error
-    parts = {"settings": dict, "length": dict, "images": (dict, type(None))}
-    for name, kind in parts.items():
-        if not isinstance(content.get(name, {}), kind) or "settings" not in content:
-            raise RunRecordError(f"{path} cannot be read (it is not the record that a training writes)")
-    return content
+def _made(kind: type, content: dict[str, Any]) -> Any:
+    """Of what a later version may have added nothing is read."""
+    return kind(**{name.name: content[name.name] for name in fields(kind) if name.name in content})
 
 
 def fingerprints(table: Dataset) -> np.ndarray:

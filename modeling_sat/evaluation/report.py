@@ -1,7 +1,6 @@
 """One report a person can open, `report.md` and `report.html`, of one evaluated checkpoint or several side by side."""
 
 import base64
-import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -16,13 +15,15 @@ from ..output.tables import markdown_table
 from .analysis import ERROR_CAUSES, count_causes, error_causes, median_of_correct
 from .evaluator import LocalizationEvaluator
 from .figures import draw_figures
+from .result import METRICS_FILE, EvaluationResult
 from .storage import load_records
 
 
-METRICS_FILE, RECORDS_FILE = "metrics.json", "records.parquet"
+RECORDS_FILE = "records.parquet"
 WORST_FILE, PREDICTIONS_FILE = "worst.jpg", "predictions.png"
 """What scripts/evaluate.py writes and a report reads."""
 
+_SETTING = ("dataset", "split", "protocol", "view", "num_images")
 METRIC_NAMES = {
     "gt_known_loc": "GT-known Loc",
     "top1_loc": "Top-1 Loc",
@@ -60,13 +61,13 @@ class EvaluatedRun:
     Args:
         name: what the report calls it.
         folder: where it is.
-        result: the content of its `metrics.json`.
+        result: what it found.
         evaluator: with its records.
     """
 
     name: str
     folder: Path
-    result: dict[str, Any]
+    result: EvaluationResult
     evaluator: LocalizationEvaluator
 
     @classmethod
@@ -82,19 +83,19 @@ class EvaluatedRun:
                 f"{folder} has no {METRICS_FILE} and {RECORDS_FILE}; give folders that scripts/evaluate.py wrote as "
                 "its output_dir."
             )
-        result = json.loads((folder / METRICS_FILE).read_text())
-        if result["threshold"] is None:
+        result = EvaluationResult.load(folder, "model", *_SETTING)
+        if result.threshold is None:
             raise ValueError(f"{folder} was evaluated on images without boxes and masks; a report needs either.")
         return cls(name or folder.name, folder, result, load_records(folder / RECORDS_FILE))
 
     @property
     def has_boxes(self) -> bool:
-        return bool(self.result.get("constant_box_baselines"))
+        return bool(self.result.constant_box_baselines)
 
     @property
     def setting(self) -> dict[str, Any]:
         """What has to be equal for two results to be compared."""
-        return {key: self.result[key] for key in ("dataset", "split", "protocol", "view", "num_images")}
+        return {name: getattr(self.result, name) for name in _SETTING}
 
 
 def write_report(runs: Sequence[EvaluatedRun], output_dir: str | Path) -> None:
@@ -107,7 +108,7 @@ def write_report(runs: Sequence[EvaluatedRun], output_dir: str | Path) -> None:
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if runs[0].has_boxes:
-        results = {run.name: (run.evaluator, run.result["threshold"]) for run in runs}
+        results = {run.name: (run.evaluator, run.result.threshold) for run in runs}
         for name, figure in draw_figures(results, _constant_boxes(runs)).items():
             figure.savefig(folder / f"{name}.png", dpi=150)
     sheets = {run.name: _copy_sheet(run, folder, only=len(runs) == 1) for run in runs}
@@ -116,19 +117,19 @@ def write_report(runs: Sequence[EvaluatedRun], output_dir: str | Path) -> None:
     (folder / "report.html").write_text(_html(text, folder))
 
 
-def as_table(result: dict[str, Any]) -> str:
-    """The content of `metrics.json` for the terminal: percent, and the constants beside the result."""
+def as_table(result: EvaluationResult) -> str:
+    """A result for the terminal: percent, and the constants beside the result."""
     lines = [_setting(result)]
-    if result["threshold"] is not None:
-        lines.append(f"threshold {result['threshold']:.3g}, source: {result['threshold_source']}")
-    metrics = result["metrics"]
+    if result.threshold is not None:
+        lines.append(f"threshold {result.threshold:.3g}, source: {result.threshold_source}")
+    metrics = result.metrics
     lines += [f"  {name:<34}{100 * metrics[key]:6.2f}" for key, name in METRIC_NAMES.items() if key in metrics]
     for key, name in CONSTANT_NAMES.items():
-        if key in result.get("constant_box_baselines", {}):
+        if key in result.constant_box_baselines:
             name = f"constant: {name}, GT-known Loc"
-            lines.append(f"  {name:<34}{100 * result['constant_box_baselines'][key]:6.2f}")
+            lines.append(f"  {name:<34}{100 * result.constant_box_baselines[key]:6.2f}")
     for key, name in CONSTANT_MAP_NAMES.items():
-        for metric, value in result.get("constant_map_baselines", {}).get(key, {}).items():
+        for metric, value in result.constant_map_baselines.get(key, {}).items():
             if metric in METRIC_NAMES:
                 label = f"constant: {name}, {METRIC_NAMES[metric]}"
                 lines.append(f"  {label:<34}{100 * value:6.2f}")
@@ -155,19 +156,16 @@ def _check_comparable(runs: Sequence[EvaluatedRun]) -> None:
             raise ValueError(f"{first.folder} and {run.folder} were measured on different images of the same split.")
 
 
-def _setting(result: dict[str, Any]) -> str:
-    crop, resize = result["view"]["crop"], result["view"]["resize"]
+def _setting(result: EvaluationResult) -> str:
+    crop, resize = result.view["crop"], result.view["resize"]
     view = f"whole image at {resize[0]}×{resize[1]}" if crop is None else f"centre crop {crop[0]}×{crop[1]}"
-    crops = ", classes from ten crops" if result["ten_crop"] else ""
-    return (
-        f"{result['dataset']} {result['split']}, {result['num_images']} images, protocol {result['protocol']}, "
-        f"{view}{crops}"
-    )
+    crops = ", classes from ten crops" if result.ten_crop else ""
+    return f"{result.dataset} {result.split}, {result.num_images} images, protocol {result.protocol}, {view}{crops}"
 
 
 def _constant_boxes(runs: Sequence[EvaluatedRun]) -> dict[str, float]:
     """GT-known Loc of the constant boxes; the centred one of the first run, where validation images differ."""
-    scores = runs[0].result["constant_box_baselines"]
+    scores = runs[0].result.constant_box_baselines
     return {name: scores[key] for key, name in CONSTANT_NAMES.items()}
 
 
@@ -184,21 +182,21 @@ def _copy_sheet(run: EvaluatedRun, folder: Path, only: bool) -> str | None:
 
 def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
     parts = [
-        f"# Localization on {runs[0].result['dataset']}",
+        f"# Localization on {runs[0].result.dataset}",
         f"{_setting(runs[0].result)}. All numbers are percent.",
         markdown_table(["", *(run.name for run in runs)], [
-            ["checkpoint", *(f"`{run.result['model']}`" for run in runs)],
-            ["map", *(run.result["map"] for run in runs)],
-            ["threshold", *(f"{run.result['threshold']:.3g}" for run in runs)],
-            ["chosen on", *(run.result["threshold_source"] for run in runs)],
+            ["checkpoint", *(f"`{run.result.model}`" for run in runs)],
+            ["map", *(run.result.map or "" for run in runs)],
+            ["threshold", *(f"{run.result.threshold:.3g}" for run in runs)],
+            ["chosen on", *(run.result.threshold_source or "" for run in runs)],
         ]),
     ]  # fmt: skip
-    if any(run.result["threshold_source"] == "test" for run in runs):
+    if any(run.result.threshold_source == "test" for run in runs):
         parts.append(
             "**A threshold was chosen on the very images it is measured on**, as published results often are; it "
             "flatters that result."
         )
-    if any(run.result["threshold_source"] == "train" for run in runs):
+    if any(run.result.threshold_source == "train" for run in runs):
         parts.append("**A threshold was chosen on images that the checkpoint may have been trained on.**")
     parts += ["## Metrics", _metrics_table(runs)]
     if not runs[0].has_boxes:
@@ -222,28 +220,28 @@ def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
 def _metrics_table(runs: Sequence[EvaluatedRun]) -> str:
     """Metrics of each run, and in two more columns what looks at nothing: constant boxes, and maps for the pixels."""
     result = runs[0].result
-    boxes, maps = result.get("constant_box_baselines") or {}, result.get("constant_map_baselines") or {}
+    boxes, maps = result.constant_box_baselines, result.constant_map_baselines
     constants, header = [], []
     for box, map_name in zip(CONSTANT_NAMES, CONSTANT_MAP_NAMES, strict=True):
         constants.append(({"gt_known_loc": boxes[box]} if boxes else {}) | maps.get(map_name, {}))
         names = [CONSTANT_NAMES[box]] * bool(boxes) + [CONSTANT_MAP_NAMES[map_name]] * bool(maps)
         header.append(" and ".join(names))
-    columns = [run.result["metrics"] for run in runs] + constants
+    columns = [run.result.metrics for run in runs] + constants
     rows = [
         [name, *(_percent(column.get(key)) for column in columns)]
         for key, name in METRIC_NAMES.items()
-        if any(key in run.result["metrics"] for run in runs)
+        if any(key in run.result.metrics for run in runs)
     ]
     if not boxes:
         return markdown_table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)
-    medians = [median_of_correct(run.evaluator.iou(run.result["threshold"])) for run in runs]
+    medians = [median_of_correct(run.evaluator.iou(run.result.threshold)) for run in runs]
     rows.append(["median IoU of the correct", *map(_percent, medians), "", ""])
     return markdown_table(["", *(run.name for run in runs), *(f"constant: {name}" for name in header)], rows)
 
 
 def _error_table(runs: Sequence[EvaluatedRun]) -> str:
     shares = {
-        (run.name, of): count_causes(error_causes(run.evaluator, run.result["threshold"], of))
+        (run.name, of): count_causes(error_causes(run.evaluator, run.result.threshold, of))
         for run in runs
         for of in ("top1_loc", "gt_known_loc")
     }

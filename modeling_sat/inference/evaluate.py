@@ -1,15 +1,15 @@
 """A checkpoint on a benchmark: an honest threshold, metrics beside constants, saved records, a report."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
-from ..checkpoints.evaluated_data import EvaluatedData
+from ..checkpoints.evaluated_data import DATA_OPTIONS, EvaluatedData
 from ..checkpoints.load import load_checkpoint
 from ..data import MissingSplitError
 from ..data.loading import print_what_was_found
@@ -24,9 +24,11 @@ from ..evaluation import (
     save_records,
 )
 from ..evaluation.analysis import count_causes, error_causes, median_of_correct
-from ..evaluation.report import METRICS_FILE, PREDICTIONS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
+from ..evaluation.report import PREDICTIONS_FILE, RECORDS_FILE, WORST_FILE, EvaluatedRun, write_report
+from ..evaluation.result import METRICS_FILE, EvaluationResult
 from ..models.configuration_wsol import pair
-from ..output.files import path_written_aside, write_json
+from ..models.multiscale_sat import SCALES
+from ..output.files import path_written_aside
 from ..output.ownership import folder_of_one_run
 from ..processes import start_accelerator
 from .evaluation_loop import default_map, evaluate_localization, evaluation_view, has_boxes, has_masks, with_boxes
@@ -34,69 +36,82 @@ from .sheets import draw_predictions, draw_worst
 from .threads import use_idle_cores
 
 
-DATA_OPTIONS = (
-    "validation_fraction", "data_seed", "classes", "allow_partial", "on_bad_image", "dataset_options",
-)  # fmt: skip
-
-
 @dataclass
 class EvaluationSettings:
     """What to evaluate and how; the fields are the options of `scripts/evaluate.py`.
 
     Options of the data that are None are those of the checkpoint's run, whose `run.json` says which images it held out;
-    for a checkpoint without one, and for another dataset, they are those of `evaluated_data.DEFAULTS`.
+    for a checkpoint without one, and for another dataset, they are the defaults of `DataArguments`.
 
-    Args:
-        model: a SAT checkpoint, folder or Hub id.
-        dataset: a name of `modeling_sat.data.READERS`, `org/name` on the Hub, or a folder of Parquet files;
-            `None`: the run's.
-        output_dir: folder for what is written.
-        data_dir: the dataset's folder; `None`: where the run had it.
-        split: the split to evaluate.
-        protocol: `"sat"` or `"wsolevaluation"`.
-        view: `"crop"` or `"whole"` instead of the protocol's own, which is the crop for `sat` alone.
-        threshold: a fixed localization threshold in [0, 1] instead of one chosen on the validation split.
-        classes: names of those to keep.
-        allow_partial: use a published benchmark although some of its images are missing.
-        on_bad_image: `"raise"`, or `"skip"` to leave out images that cannot be read.
-        select_on_test: choose the threshold on the evaluated split itself, the published habit.
-        validation_fraction: share of train to choose the threshold on where the dataset has no validation split.
-        data_seed: of that choice.
-        map: `"localization"` or `"class"`, see `evaluate_localization`.
-        ten_crop: classify by ten crops, as the paper does on CUB; ten more passes of the model.
-        quality: `"fast"`, or `"high"` for the mean over flips and resolutions; some 15 times the work.
-        batch_size: images per process and step.
-        num_workers: processes that read images, per process.
-        mixed_precision: `"no"`, `"fp16"` or `"bf16"`; `None`: what `accelerate launch` says.
-        dataset_options: options of the dataset's reader.
-        trust_remote_code: run the code that a model of others brings.
+    Raises:
+        ValueError: the threshold is out of its range, or both given and to be chosen.
     """
 
-    model: str
-    dataset: str | None
-    output_dir: str
-    data_dir: str | None = None
-    split: str = "test"
-    protocol: str = "sat"
-    view: str | None = None
-    threshold: float | None = None
-    classes: list[str] | None = None
-    allow_partial: bool | None = None
-    on_bad_image: str | None = None
-    select_on_test: bool = False
-    validation_fraction: float | None = None
-    data_seed: int | None = None
-    map: str | None = None
-    ten_crop: bool = False
-    quality: str = "fast"
-    batch_size: int = 64
-    num_workers: int = 0
-    mixed_precision: str | None = None
-    dataset_options: dict[str, Any] | None = None
-    trust_remote_code: bool = False
+    model: str = field(metadata={"help": "a checkpoint, folder or Hub id"})
+    dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "cub, folder, shapes, …, org/name, or a folder of Parquet files; default: that of the checkpoint's "
+            "run, as for all options of the data"
+        },
+    )
+    output_dir: str = field(
+        default=None, metadata={"required": True, "help": "for metrics.json, records, pictures and report.html"}
+    )
+    data_dir: str | None = field(
+        default=None, metadata={"help": "the dataset's folder; default: where the run had it"}
+    )
+    split: Literal["train", "validation", "test"] = "test"
+    protocol: Literal["sat", "wsolevaluation"] = "sat"
+    view: Literal["crop", "whole"] | None = field(
+        default=None, metadata={"help": "default: the protocol's own, the crop for sat"}
+    )
+    threshold: float | None = field(
+        default=None, metadata={"help": "fixed, in [0, 1); default: chosen on the validation split"}
+    )
+    classes: list[str] | None = field(default=None, metadata={"help": "names of those to keep"})
+    allow_partial: bool | None = field(
+        default=None,
+        metadata={"nargs": "?", "const": True, "help": "although some of the published images are missing"},
+    )
+    on_bad_image: Literal["raise", "skip"] | None = field(
+        default=None, metadata={"help": "images that cannot be read"}
+    )
+    select_on_test: bool = field(
+        default=False, metadata={"help": "choose the threshold on the evaluated split, the published habit"}
+    )
+    validation_fraction: float | None = field(
+        default=None,
+        metadata={"help": "share of train to choose the threshold on, where there is no validation split"},
+    )
+    data_seed: int | None = field(default=None, metadata={"help": "of that choice"})
+    map: Literal["localization", "class"] | None = field(
+        default=None, metadata={"help": "default: the method's own, one map per image"}
+    )
+    ten_crop: bool = field(
+        default=False, metadata={"help": "classify by ten crops, as the paper does; ten more passes"}
+    )
+    quality: Literal[tuple(SCALES)] = field(
+        default="fast", metadata={"help": "high: flips and larger sizes averaged, some 15 times the work"}
+    )
+    batch_size: int = field(default=64, metadata={"help": "images per process and step"})
+    num_workers: int = field(default=0, metadata={"help": "processes that read images, per process"})
+    mixed_precision: Literal["no", "fp16", "bf16"] | None = field(
+        default=None, metadata={"help": "default: what accelerate launch says"}
+    )
+    dataset_options: str | None = field(
+        default=None, metadata={"help": "options of the dataset's reader: in JSON, from Python also a mapping"}
+    )
+    trust_remote_code: bool = field(default=False, metadata={"help": "run the code that a model of others brings"})
+
+    def __post_init__(self):
+        if self.threshold is not None and not 0 <= self.threshold < 1:
+            raise ValueError(f"The threshold is {self.threshold}; choose one in [0, 1).")
+        if self.threshold is not None and self.select_on_test:
+            raise ValueError(f"The threshold is {self.threshold}, and select_on_test chooses one; leave either out.")
 
 
-def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
+def evaluate_checkpoint(settings: EvaluationSettings) -> EvaluationResult:
     """Evaluates and, on the main process, writes `metrics.json`, `records.parquet`, pictures and a report.
 
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
@@ -107,21 +122,16 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> dict[str, Any]:
     protocol `sat`, and the view that the processor shows, looked at once. Of another view it would be the wrong one:
     maps of a crop have another range.
 
-    Returns:
-        the content of `metrics.json`; metrics are fractions in [0, 1].
-
     Raises:
         ValueError: the data or the checkpoint cannot be used, or do not go together, in a sentence.
     """
-    if settings.threshold is not None and not 0 <= settings.threshold < 1:
-        raise ValueError(f"The threshold is {settings.threshold}; choose one in [0, 1).")
     use_idle_cores()
     accelerator = start_accelerator(settings.mixed_precision)
     with folder_of_one_run(settings.output_dir):
         return _evaluate(settings, accelerator)
 
 
-def _evaluate(settings: EvaluationSettings, accelerator: Accelerator) -> dict[str, Any]:
+def _evaluate(settings: EvaluationSettings, accelerator: Accelerator) -> EvaluationResult:
     with accelerator.main_process_first():
         model, processor = load_checkpoint(settings.model, settings.trust_remote_code)
         data = EvaluatedData(
@@ -130,6 +140,8 @@ def _evaluate(settings: EvaluationSettings, accelerator: Accelerator) -> dict[st
             settings.data_dir,
             {name: getattr(settings, name) for name in DATA_OPTIONS},
         )
+        if (taken := data.taken(settings.split)) is not None:
+            accelerator.print(taken)
         dataset = with_boxes(data.split(settings.split))
         validation, chosen_from = (None, None) if settings.split == "validation" else read_validation(data)
         print_what_was_found({settings.split: dataset} | ({} if validation is None else {"validation": validation}))
@@ -150,45 +162,43 @@ def _evaluate(settings: EvaluationSettings, accelerator: Accelerator) -> dict[st
         )  # fmt: skip
 
     evaluated = run(dataset, f"Evaluating {settings.split}", settings.ten_crop)
-    result = {
-        "model": settings.model,
-        "protocol": settings.protocol,
-        "dataset": data.dataset,
-        "split": settings.split,
-        "num_images": len(evaluated.records),
-        "view": {"resize": view.resize, "crop": view.crop},
-        "map": settings.map or default_map(model),
-        "ten_crop": settings.ten_crop,
-        "quality": settings.quality,
-        "threshold": None,
-        "threshold_source": None,
-    }
+    result = EvaluationResult(
+        model=settings.model,
+        protocol=settings.protocol,
+        dataset=data.dataset,
+        split=settings.split,
+        num_images=len(evaluated.records),
+        view={"resize": view.resize, "crop": view.crop},
+        map=settings.map or default_map(model),
+        ten_crop=settings.ten_crop,
+        quality=settings.quality,
+    )
     if has_boxes(dataset) or has_masks(dataset):
         # The validation split also chooses the centred box, so the two constants are as honest as the threshold.
         chosen_on = evaluated if validation is None else run(validation, "Choosing the threshold")
         if fixed is not None:
-            result |= {"threshold": fixed, "threshold_source": "fixed"}
+            result.threshold, result.threshold_source = fixed, "fixed"
         elif settings.select_on_test:
-            result |= {"threshold": evaluated.select_threshold(), "threshold_source": "test"}
+            result.threshold, result.threshold_source = evaluated.select_threshold(), "test"
         else:
-            result |= {"threshold": chosen_on.select_threshold(), "threshold_source": chosen_from}
+            result.threshold, result.threshold_source = chosen_on.select_threshold(), chosen_from
     if has_boxes(dataset):
         constants = ConstantBoxes(view, settings.protocol).fit(chosen_on.records)
-        result["constant_box_baselines"] = constants.score(evaluated.records)
-        result["errors"] = count_causes(error_causes(evaluated, result["threshold"]))
-        result["median_iou_of_correct"] = median_of_correct(evaluated.iou(result["threshold"]))
-    result["metrics"] = evaluated.compute(result["threshold"] if has_boxes(dataset) else None)
+        result.constant_box_baselines = constants.score(evaluated.records)
+        result.errors = count_causes(error_causes(evaluated, result.threshold))
+        result.median_iou_of_correct = median_of_correct(evaluated.iou(result.threshold))
+    result.metrics = evaluated.compute(result.threshold if has_boxes(dataset) else None)
     if accelerator.is_main_process:
-        if "pxap" in result["metrics"]:
-            result["constant_map_baselines"] = score_constant_maps(dataset, validation, view)
+        if "pxap" in result.metrics:
+            result.constant_map_baselines = score_constant_maps(dataset, validation, view)
         applies = (
-            (settings.protocol, result["map"], settings.quality) == ("sat", "localization", "fast")
+            (settings.protocol, result.map, settings.quality) == ("sat", "localization", "fast")
             and shows(processor, view)
         )  # fmt: skip
-        if applies and result["threshold"] is not None:
-            processor.localization_threshold = result["threshold"]
-        honest = applies and result["threshold_source"] == "validation"
-        result["saved_to_checkpoint"] = honest and save_processor(processor, Path(settings.model))
+        if applies and result.threshold is not None:
+            processor.localization_threshold = result.threshold
+        honest = applies and result.threshold_source == "validation"
+        result.saved_to_checkpoint = honest and save_processor(processor, Path(settings.model))
         write_results(result, evaluated, model, processor, dataset, Path(settings.output_dir))
     return result
 
@@ -223,7 +233,7 @@ def save_processor(processor, folder: Path) -> bool:
 
 
 def write_results(
-    result: dict[str, Any], evaluated: LocalizationEvaluator, model, processor, dataset: Dataset, folder: Path
+    result: EvaluationResult, evaluated: LocalizationEvaluator, model, processor, dataset: Dataset, folder: Path
 ) -> None:
     """The numbers last: where they stand, all is there."""
     (folder / METRICS_FILE).unlink(missing_ok=True)
@@ -231,10 +241,10 @@ def write_results(
         save_records(evaluated, records)
     draw_predictions(model, processor, dataset).save(folder / PREDICTIONS_FILE)
     if has_boxes(dataset):
-        draw_worst(evaluated, result["threshold"], dataset).save(folder / WORST_FILE, quality=90)
-    if result["threshold"] is not None:
-        write_report([EvaluatedRun(Path(result["model"]).name, folder, result, evaluated)], folder)
-    write_json(folder / METRICS_FILE, result)
+        draw_worst(evaluated, result.threshold, dataset).save(folder / WORST_FILE, quality=90)
+    if result.threshold is not None:
+        write_report([EvaluatedRun(Path(result.model).name, folder, result, evaluated)], folder)
+    result.save(folder)
 
 
 def sweep_including(protocol: str, threshold: float | None) -> list[float]:

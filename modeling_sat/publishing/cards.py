@@ -13,7 +13,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from ..evaluation.report import METRIC_NAMES, METRICS_FILE, PREDICTIONS_FILE
+from ..evaluation.report import METRIC_NAMES, PREDICTIONS_FILE
+from ..evaluation.result import METRICS_FILE, EvaluationResult
 from ..methods import METHODS, own_types
 from ..models.configuration_wsol import pair
 from ..models.image_conversion_sat import ImageError, decode_image
@@ -76,7 +77,7 @@ def model_card(
     for result, where in zip(results, settings.evaluations, strict=True):
         check_same_model(result, run, repo_id, where)
         _warn_if_older(Path(where) / METRICS_FILE, run.folder / SAFE_WEIGHTS_NAME)
-    hub = run.session.get("hub", {})
+    hub = {} if run.record.session is None else run.record.session.hub
     base_model, dataset = settings.base_model or hub.get("base_model"), hub.get("dataset")
     method = own_types().get(run.config.get("model_type"), "sat")
     metadata = ModelCardData(
@@ -196,19 +197,19 @@ def _markers(text: str) -> set[str]:
     return {marker for marker in (MARKER, _TRAINERS_MARKER) if marker in text}
 
 
-def _eval_results(results: Sequence[dict[str, Any]]) -> list[EvalResult]:
+def _eval_results(results: Sequence[EvaluationResult]) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="object-detection",
             task_name="Weakly supervised object localization",
-            dataset_type=os.path.basename(result["dataset"]),
-            dataset_name=os.path.basename(result["dataset"]),
-            dataset_split=result["split"],
+            dataset_type=os.path.basename(result.dataset),
+            dataset_name=os.path.basename(result.dataset),
+            dataset_split=result.split,
             metric_type=key,
             metric_name=METRIC_NAMES[key],
             metric_value=round(value, 4),
-            metric_config=result["protocol"],
-            metric_args={name: result.get(name) for name in ("threshold", "threshold_source")}
+            metric_config=result.protocol,
+            metric_args={name: getattr(result, name) for name in ("threshold", "threshold_source")}
             if key in _AT_THE_THRESHOLD
             else None,
         )

@@ -13,8 +13,9 @@ from transformers import ViTConfig
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 
-from ..checkpoints.run_record import RUN_FILE
-from ..evaluation.report import CONSTANT_MAP_NAMES, CONSTANT_NAMES, METRIC_NAMES, METRICS_FILE
+from ..checkpoints.run_record import RUN_FILE, RunRecord, RunRecordError
+from ..evaluation.report import CONSTANT_MAP_NAMES, CONSTANT_NAMES, METRIC_NAMES
+from ..evaluation.result import EvaluationResult, EvaluationResultError
 from ..methods import METHODS
 from ..models.configuration_sat import SATConfig
 from ..output.tables import markdown_table
@@ -24,11 +25,11 @@ from .errors import PublishingError
 
 _ALWAYS = (
     "area_target", "area_loss_weight", "normalization_loss_weight", "num_spatial_layers", "classifier", "optim",
-    "learning_rate", "lr_scheduler_type", "weight_decay", "images in a batch", "seed",
+    "learning_rate", "lr_scheduler_type", "weight_decay", "batch_size", "seed",
 )  # fmt: skip
 """Settings that a card names whatever they are; others where they differ from their default."""
 _WORDS = {
-    "area_target": "target area λ", "area_loss_weight": "weight of the area loss",
+    "batch_size": "images in a batch", "area_target": "target area λ", "area_loss_weight": "weight of the area loss",
     "normalization_loss_weight": "weight of the normalization loss", "num_spatial_layers": "spatial layers",
     "smoothing_kernel_size": "smoothing kernel of the map", "smoothing_sigma": "smoothing σ of the map",
     "area_reduction": "area loss taken over", "drop_path_rate": "drop path", "optim": "optimizer",
@@ -44,7 +45,7 @@ _WORDS = {
 }  # fmt: skip
 """Setting → what a card calls it; others by their names."""
 _SAID = frozenset((
-    "method", "model", "dataset", "training images", "image_size", "patch_size", "hidden_size", "num_hidden_layers",
+    "method", "model", "dataset", "image_size", "patch_size", "hidden_size", "num_hidden_layers",
 ))  # fmt: skip
 """Settings that sentences of the card tell."""
 _MOST_NAMES = 20
@@ -76,17 +77,21 @@ class Run:
         return read_if_there(self.folder / TRAINER_STATE_NAME) or {}
 
     @cached_property
-    def record(self) -> dict[str, Any]:
-        """With `settings` and, when training has ended, `session`: see `modeling_sat.training`."""
-        return read_if_there(self.folder / RUN_FILE) or {}
+    def record(self) -> RunRecord:
+        """An empty one where there is none.
+
+        Raises:
+            PublishingError: it cannot be read.
+        """
+        path = self.folder / RUN_FILE
+        try:
+            return RunRecord.load(path, partial=True) if path.is_file() else RunRecord()
+        except RunRecordError as error:
+            raise PublishingError(f"{error}.") from error
 
     @property
     def settings(self) -> dict[str, Any]:
-        return self.record.get("settings", {})
-
-    @property
-    def session(self) -> dict[str, Any]:
-        return self.record.get("session", {})
+        return self.record.settings
 
     @property
     def class_names(self) -> list[str]:
@@ -96,7 +101,7 @@ class Run:
         """Data, length and machine of the training, as far as they are known."""
         said = []
         if "dataset" in self.settings:
-            number = self.settings.get("training images")
+            number = self.record.training_images
             images = f"{number:,} labelled images of " if number else "Labelled images of "
             said.append(f"Data: {images}`{local_name(self.settings['dataset'])}`.")
             start = self.settings.get("model")
@@ -110,14 +115,14 @@ class Run:
             return ["This folder has no record of a training."]
         if not self.settings:
             said.append(f"The run left no {RUN_FILE}, so its data and settings are not known here.")
-        seconds, machine = self._seconds(), self.session.get("hardware")
-        if seconds:
-            since = self.session.get("from_step")
-            what = f"From step {since:,} on, training" if since else "Training" if self.session else "Its last session"
-            said.append(f"{what} took {duration(seconds)}{' on ' + machine if machine else ''}.")
-        versions = self.session.get("versions", {})
-        if versions:
-            said.append(f"Software: {', '.join(f'{name} {version}' for name, version in versions.items())}.")
+        seconds, session = self._seconds(), self.record.session
+        if seconds and session is None:
+            said.append(f"Its last session took {duration(seconds)}.")
+        elif seconds:
+            what = f"From step {session.from_step:,} on, training" if session.from_step else "Training"
+            said.append(f"{what} took {duration(seconds)}{' on ' + session.hardware if session.hardware else ''}.")
+        if session is not None and session.versions:
+            said.append(f"Software: {', '.join(f'{name} {version}' for name, version in session.versions.items())}.")
         return said
 
     def recipe(self) -> list[tuple[str, str]]:
@@ -141,13 +146,16 @@ class Run:
         set_in_run = {
             name: value for name, value in self.settings.items() if name in self.config and value is not None
         }
-        return {**of_model, **{name: self.config[name] for name in set_in_run}} | {
-            name: value for name, value in self.settings.items() if name not in self.config and name not in own
-        }
+        others = {name: value for name, value in self.settings.items() if name not in self.config and name not in own}
+        return {
+            **of_model,
+            **{name: self.config[name] for name in set_in_run},
+            "batch_size": self.record.batch_size,
+        } | others
 
     def _seconds(self) -> float | None:
-        if self.session:
-            return self.session.get("seconds")
+        if self.record.session is not None:
+            return self.record.session.seconds
         times = [entry["train_runtime"] for entry in self.state.get("log_history", []) if "train_runtime" in entry]
         return times[-1] if times else None
 
@@ -211,66 +219,63 @@ def _say(name: str, value: Any) -> str:
     return (local_name(value) if isinstance(value, str) and value else str(value)).replace("|", "\\|")
 
 
-def read_evaluation(folder: str | Path) -> dict[str, Any]:
-    """The `metrics.json` of a folder that `scripts/evaluate.py` wrote.
+def read_evaluation(folder: str | Path) -> EvaluationResult:
+    """What `scripts/evaluate.py` wrote to a folder.
 
     Raises:
         PublishingError: there is none, or it is of something else.
     """
-    result = read_if_there(Path(folder) / METRICS_FILE)
-    if result is None:
-        raise PublishingError(f"{folder} has no {METRICS_FILE}; give the output_dir of scripts/evaluate.py.")
-    missing = [key for key in ("model", "dataset", "split", "protocol", "metrics", "num_images") if key not in result]
-    if missing:
-        raise PublishingError(f"{folder}/{METRICS_FILE} has no {missing[0]!r}; scripts/evaluate.py writes one.")
-    return result
+    try:
+        return EvaluationResult.load(folder, "model", "dataset", "split", "protocol", "metrics", "num_images")
+    except EvaluationResultError as error:
+        raise PublishingError(str(error)) from error
 
 
-def heading(result: dict[str, Any]) -> str:
+def heading(result: EvaluationResult) -> str:
     """How a result was measured, in a line."""
-    view = result.get("view") or {}
+    view = result.view or {}
     seen = "centre crop" if view.get("crop") else "whole image"
     size = view.get("crop") or view.get("resize")
-    parts = [f"**{local_name(result['dataset'])}, {result['split']} split**", f"{result['num_images']:,} images"]
-    parts += [f"protocol `{result['protocol']}`", f"{seen} at {size[0]}×{size[1]}" if size else seen]
-    parts += ["class activation map"] if result.get("map") == "class" else []
-    parts += ["classes from ten crops"] if result.get("ten_crop") else []
-    parts += [f"quality `{result['quality']}`"] if result.get("quality", "fast") != "fast" else []
+    parts = [f"**{local_name(result.dataset)}, {result.split} split**", f"{result.num_images:,} images"]
+    parts += [f"protocol `{result.protocol}`", f"{seen} at {size[0]}×{size[1]}" if size else seen]
+    parts += ["class activation map"] if result.map == "class" else []
+    parts += ["classes from ten crops"] if result.ten_crop else []
+    parts += [f"quality `{result.quality}`"] if result.quality not in (None, "fast") else []
     return ", ".join(parts) + ":"
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: EvaluationResult) -> str:
     """The metrics in percent, and in two more columns what constant boxes and maps score there."""
-    boxes, maps = result.get("constant_box_baselines") or {}, result.get("constant_map_baselines") or {}
+    boxes, maps = result.constant_box_baselines, result.constant_map_baselines
     columns = []
     for box, even_map in zip(CONSTANT_NAMES, CONSTANT_MAP_NAMES, strict=True):
         scores = ({"gt_known_loc": boxes[box]} if box in boxes else {}) | maps.get(even_map, {})
         names = [CONSTANT_NAMES[box]] * (box in boxes) + [CONSTANT_MAP_NAMES[even_map]] * (even_map in maps)
         columns += [(f"constant baseline: {', '.join(names)}", scores)] if names else []
     rows = [
-        [name, *(percent(values.get(key)) for values in (result["metrics"], *dict(columns).values()))]
+        [name, *(percent(values.get(key)) for values in (result.metrics, *dict(columns).values()))]
         for key, name in METRIC_NAMES.items()
-        if key in result["metrics"]
+        if key in result.metrics
     ]
     return markdown_table(["", "this checkpoint", *(name for name, _ in columns)], rows)
 
 
-def note(result: dict[str, Any]) -> str:
+def note(result: EvaluationResult) -> str:
     """Which threshold, and who chose it."""
-    threshold = result.get("threshold")
+    threshold = result.threshold
     if threshold is None:
         return "These images have no boxes or masks."
-    source = _SOURCES.get(result.get("threshold_source"), "")
-    return f"Localization threshold {threshold:.3g}. {source} {_OVER_THRESHOLDS * ('max_box_acc' in result['metrics'])}".strip()
+    source = _SOURCES.get(result.threshold_source, "")
+    return f"Localization threshold {threshold:.3g}. {source} {_OVER_THRESHOLDS * ('max_box_acc' in result.metrics)}".strip()
 
 
-def check_same_model(result: dict[str, Any], run: Run, repo_id: str, where: str | Path) -> None:
+def check_same_model(result: EvaluationResult, run: Run, repo_id: str, where: str | Path) -> None:
     """Numbers of one checkpoint do not belong on the card of another.
 
     Raises:
         PublishingError: the evaluation names another checkpoint.
     """
-    measured = str(result["model"])
+    measured = str(result.model)
     path = Path(measured)
     same = measured == repo_id or path.resolve() == run.folder.resolve()
     moved = not path.exists() and path.name == run.folder.resolve().name
@@ -294,8 +299,6 @@ def local_name(name: str) -> str:
     return Path(name).name if os.path.isabs(name) or Path(name).exists() else name
 
 
-def known_metrics(results: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], str, float]]:
+def known_metrics(results: Sequence[EvaluationResult]) -> list[tuple[EvaluationResult, str, float]]:
     """(result, metric, value) of every metric with a name."""
-    return [
-        (result, key, result["metrics"][key]) for result in results for key in METRIC_NAMES if key in result["metrics"]
-    ]
+    return [(result, key, result.metrics[key]) for result in results for key in METRIC_NAMES if key in result.metrics]

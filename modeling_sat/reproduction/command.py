@@ -3,17 +3,17 @@
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from datasets import IterableDataset
 
-from ..data import load_wsol_dataset
+from ..data.arguments import DataArguments
 from ..inference.evaluation_loop import has_boxes, has_masks
 from ..output.files import path_written_aside, write_json, written_aside
 from ..training.arguments import ConfigurationError, resolve_fields
-from .identity import Identifier, reader_options
+from .identity import Identifier
 from .names import METRIC_TITLES, MODEL_TITLES
 from .recipes import Recipe, Run, find_recipes, make_run, parse_fields
 from .results import Key, StudyResults
@@ -214,12 +214,11 @@ def check_needs(name: str, options: ReproductionOptions, recipes: Sequence[Recip
     asked = set()
     for recipe in recipes:
         fields = resolve_fields({**recipe.fields, **recipe.added, **shared_fields(recipe, options)})
-        settings = {option: fields[option] for option in ("classes", "allow_partial", "on_bad_image")}
-        settings |= {"seed": options.seeds[0]} | reader_options(fields)
-        if (request := repr((fields["data_dir"], settings))) in asked:
+        data = replace(DataArguments.of(fields), dataset=options.dataset)
+        if (request := repr(data)) in asked:
             continue
         asked.add(request)
-        test = load_wsol_dataset(options.dataset, fields["data_dir"], "test", **settings)
+        test = data.load("test", seed=options.seeds[0])
         if isinstance(test, IterableDataset):
             raise ConfigurationError("Images are evaluated from disk; leave streaming out of dataset_options.")
         there = {"boxes": has_boxes(test), "masks": has_masks(test)}

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,40 +14,21 @@ from huggingface_hub.file_download import repo_folder_name
 
 from ..checkpoints.pixel_statistics import pixel_statistics
 from ..data import READERS
-from ..data.options import dataset_options
-from ..training.arguments import ConfigurationError, resolve_fields
+from ..data.arguments import as_mapping
+from ..training.arguments import resolve_fields, roles
+from ..training.model_arguments import config_types
 
 
 FORMAT = 1
 """Changes when equal fields, data and starting points would give another result."""
 
-DECIDES_NOTHING = {
-    "the folder of the cell says it": ("seed", "data_seed"),
-    "where a run is written, not what": ("output_dir",),
-    "known by what it holds": ("data_dir", "model", "resume_from_checkpoint"),
-    "what is logged, and to whom": (
-        "report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
-        "logging_strategy", "logging_steps", "logging_first_step", "logging_nan_inf_filter", "log_level",
-        "log_level_replica", "log_on_each_node", "disable_tqdm", "include_num_input_tokens_seen", "skip_memory_metrics",
-    ),
-    "an image's view depends on the seed, the pass and the image, not on the process that reads it": (
-        "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",
-        "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
-    ),
-    "publication, after the training": (
-        "push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision",
-    ),
-    "evaluation sees each image alone, and no layer remembers a batch": ("per_device_eval_batch_size",),
-    "the best checkpoint and the last are kept whatever it is": ("save_total_limit",),
-}  # fmt: skip
-"""Why → training fields in which two runs may differ and be the same. All others make two runs of them."""
-
-CHOOSES_THE_PASS = (
-    "protocol", "view", "eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "save_strategy", "save_steps",
-    "greater_is_better",
+_SAID_WHERE_UNSET = (
+    "image_size", "patch_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_spatial_layers", "classifier", "area_target", "area_loss_weight", "normalization_loss_weight",
+    "smoothing_kernel_size", "smoothing_sigma", "area_reduction", "spatial_query_scaling", "drop_path_rate",
 )  # fmt: skip
-"""Training fields that decide which pass is kept or when the learning rate falls, where evaluation decides that; else
-they decide nothing, since evaluation leaves weights and random numbers as they are."""
+"""Fields of configurations that identities name even where they are not set, as they did before others could be. Those are
+named where they are set, so that a new field of a method makes no other run of those that are there."""
 
 _CHECKPOINT_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.bin", "*.index.json", "*.py")
 """Of a checkpoint folder, what `from_pretrained` reads."""
@@ -69,20 +49,17 @@ class Identifier:
         """What decides the result of a run by `fields`, as JSON has it.
 
         Returns:
-            "fields": training field → value, defaults included, save those of `DECIDES_NOTHING`; "data": what the
-            dataset's files are; "start": what the checkpoint is that training starts from; "format".
+            "fields": training field → value, defaults included, save those whose role it is to decide nothing; "data":
+            what the dataset's files are; "start": what the checkpoint is that training starts from; "format".
 
         Raises:
             ConfigurationError: a field that does not exist, or a value of the wrong type.
         """
         resolved = resolve_fields(dict(fields))
-        left_out = {name for names in DECIDES_NOTHING.values() for name in names}
-        if not evaluation_decides(resolved):
-            left_out.update(CHOOSES_THE_PASS)
-        options = reader_options(resolved)
+        options = as_mapping(resolved["dataset_options"])
         values = {**resolved, "dataset_options": options}
         return {
-            "fields": {name: _plain(value) for name, value in sorted(values.items()) if name not in left_out},
+            "fields": {name: _plain(values[name]) for name in sorted(deciding_fields(resolved))},
             "data": self._data(resolved["dataset"], resolved["data_dir"], options),
             "start": self._once("start", resolved["model"]),
             "resumed": self._once("start", resolved["resume_from_checkpoint"]),
@@ -126,21 +103,25 @@ class Identifier:
         return _of_hub("dataset", repository, revision)
 
 
-def reader_options(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run's dataset.
-
-    Raises:
-        ConfigurationError: they are no mapping.
-    """
-    try:
-        return dataset_options(resolved["dataset_options"])
-    except ArgumentTypeError as error:
-        raise ConfigurationError(f"dataset_options: {error}.") from error
-
-
 def identity_key(identity: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits that stand for an identity in the name of a folder."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:8]
+
+
+def deciding_fields(resolved: Mapping[str, Any], *kinds: type) -> list[str]:
+    """Names of the training fields in which two runs differ, by the roles of the fields.
+
+    Args:
+        resolved: training field → value, defaults included.
+        kinds: the dataclasses of the arguments; default: those of training.
+    """
+    known, decides = roles(*kinds), evaluation_decides(resolved)
+    unset = {name for name in config_types() if name not in _SAID_WHERE_UNSET and resolved.get(name) is None}
+    return [
+        name
+        for name in resolved
+        if known[name].decides_nothing is None and (decides or not known[name].keeps_a_pass) and name not in unset
+    ]
 
 
 def evaluation_decides(fields: Mapping[str, Any]) -> bool:

@@ -14,15 +14,9 @@ import yaml
 
 from ..methods import METHODS
 from ..output.files import read_json, write_json, written_aside
-from ..training.arguments import (
-    ARGUMENTS,
-    ConfigurationError,
-    ModelArguments,
-    read_config,
-    unknown_field,
-    with_method,
-)
+from ..training.arguments import ARGUMENTS, ConfigurationError, read_config, unknown_field, with_method
 from ..training.compositions import configurations
+from ..training.model_arguments import split_by_method
 from .identity import Identifier, differences, identity_key
 from .names import MODEL_TITLES
 from .studies import LAPTOP_DATASETS, Row
@@ -67,10 +61,7 @@ class Recipe:
     def with_changes(self, changed: Mapping[str, Any]) -> dict[str, Any]:
         """All fields of a run; those that its method does not know are left out."""
         fields = with_method(self.fields, self.path, changed.get("method")) | changed
-        known = {field.name for field in dataclasses.fields(METHODS[fields.get("method", "sat")].config_class)}
-        of_models = {field.name for field in dataclasses.fields(ModelArguments)}
-        of_models -= {"method", "model", "pixel_statistics", "trust_remote_code"}
-        return {name: value for name, value in fields.items() if name not in of_models or name in known}
+        return split_by_method(fields)[0]
 
 
 @dataclass(frozen=True)

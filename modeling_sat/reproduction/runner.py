@@ -20,9 +20,10 @@ from typing import Any
 import torch
 from transformers.trainer import TRAINER_STATE_NAME
 
-from ..checkpoints.run_record import RUN_FILE
-from ..evaluation.report import METRICS_FILE
+from ..checkpoints.run_record import RUN_FILE, RunRecord
+from ..evaluation.result import METRICS_FILE, EvaluationResult
 from ..output.files import read_json
+from ..training.arguments import ConfigurationError
 from .recipes import Run
 from .results import Measure, Outcome
 
@@ -73,33 +74,39 @@ def _evaluation_fields(fields: Mapping[str, Any]) -> list[str]:
 
 
 def read_outcome(run: Run, measure: Measure | None = None) -> Outcome:
-    """What a finished run measured."""
-    result = read_json(run.evaluation / METRICS_FILE)
-    metrics = dict(result["metrics"])
+    """What a finished run measured.
+
+    Raises:
+        EvaluationResultError, RunRecordError, ConfigurationError: a file that it left cannot be read.
+    """
+    result = EvaluationResult.load(run.evaluation)
+    model = run.folder / "model"
+    record = RunRecord.load(model / RUN_FILE, partial=True) if (model / RUN_FILE).is_file() else RunRecord()
+    metrics = dict(result.metrics)
     deltas = [metrics[name] for name in ("box_acc_30", "box_acc_50", "box_acc_70") if name in metrics]
     if deltas:
         metrics["box_acc_mean"] = sum(deltas) / len(deltas)
-    if result.get("median_iou_of_correct") is not None:
-        metrics["median_iou_of_correct"] = result["median_iou_of_correct"]
-    record, state = (_read(run.folder / "model" / name) for name in (RUN_FILE, TRAINER_STATE_NAME))
-    if record.get("frozen_rate") is not None:
-        metrics["frozen_rate"] = record["frozen_rate"]
+    further = {"median_iou_of_correct": result.median_iou_of_correct, "frozen_rate": record.frozen_rate}
+    metrics |= {name: value for name, value in further.items() if value is not None}
     # One number of a constant box is its accuracy at an overlap of one half.
-    constants = {name: {"gt_known_loc": value} for name, value in result.get("constant_box_baselines", {}).items()}
-    for name, values in result.get("constant_map_baselines", {}).items():
+    constants = {name: {"gt_known_loc": value} for name, value in result.constant_box_baselines.items()}
+    for name, values in result.constant_map_baselines.items():
         constants[name] = {metric: values[metric] for metric in ("pxap", "piou")}
     outcome = Outcome(
-        metrics, constants, run.evaluation, result["threshold"],
-        threshold_source=result.get("threshold_source"), protocol=result.get("protocol"),
-        cropped=None if "view" not in result else result["view"]["crop"] is not None,
-        ten_crop=result.get("ten_crop"), steps=state.get("global_step"),
-        images=record.get("settings", {}).get("training images"),
+        metrics, constants, run.evaluation, result.threshold,
+        threshold_source=result.threshold_source, protocol=result.protocol,
+        cropped=None if result.view is None else result.view["crop"] is not None,
+        ten_crop=result.ten_crop, steps=_steps(model), images=record.training_images,
     )  # fmt: skip
     return outcome if measure is None else replace(outcome, metrics={**metrics, **measure(outcome)})
 
 
-def _read(file: Path) -> dict[str, Any]:
-    return read_json(file) if file.is_file() else {}
+def _steps(model: Path) -> int | None:
+    state = model / TRAINER_STATE_NAME
+    try:
+        return read_json(state).get("global_step") if state.is_file() else None
+    except ValueError as error:
+        raise ConfigurationError(f"{state} cannot be read ({error}); remove {model.parent}.") from error
 
 
 class Runner:

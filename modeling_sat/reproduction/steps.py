@@ -1,6 +1,5 @@
 """As many steps for a few training images as for all of them, which the paper leaves open (Table 8, Fig. 8)."""
 
-import dataclasses
 import math
 from argparse import Namespace
 from collections.abc import Mapping
@@ -20,8 +19,7 @@ def count_images(fields: Mapping[str, Any]) -> tuple[int, int]:
         ConfigurationError, DatasetError: the data cannot be read, or are a stream, which has no number.
     """
     resolved = resolve_fields({**fields, "images_per_class": None})
-    arguments = {field.name: resolved[field.name] for field in dataclasses.fields(DataArguments)}
-    splits, _ = load_splits(DataArguments(**arguments), Namespace(data_seed=resolved["data_seed"]))
+    splits, _ = load_splits(DataArguments.of(resolved), Namespace(data_seed=resolved["data_seed"]))
     train = splits["train"]
     if isinstance(train, IterableDataset):
         raise ConfigurationError("A stream has no number of images for each class; leave streaming out.")

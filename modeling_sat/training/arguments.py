@@ -6,93 +6,61 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, get_origin, get_type_hints
 
 import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from ..checkpoints.pixel_statistics import StatisticsChoice
-from ..methods import METHODS
+from ..data.arguments import DataArguments
+from ..field_roles import Role, roles_of
 from ..sentences import did_you_mean
 from .compositions import composed, configurations, method_file
 from .errors import ConfigurationError
 from .freezing import FREEZING
+from .model_arguments import (
+    ModelArguments,
+    StartArguments,
+    add_config_fields,
+    config_types,
+    members,
+    split_by_method,
+    type_name,
+)
 from .trackers import usable_trackers
 
 
-@dataclass
-class ModelArguments:
-    """Where the model starts. Fields left at None keep the value of the checkpoint, or of `SATConfig`."""
-
-    method: Literal[tuple(METHODS)] = field(
-        default="sat", metadata={"help": "A name of `modeling_sat.methods.METHODS`."}
-    )
-    model: str | None = field(
-        default=None, metadata={"help": "A SAT, ViT or DeiT checkpoint (folder or Hub id); none: random weights."}
-    )
-    pixel_statistics: StatisticsChoice | None = field(
-        default=None,
-        metadata={
-            "help": "Mean and standard deviation of pixels: imagenet, half (0.5), or checkpoint, what the files of `model` "
-            "say; default: those that `model` was trained with, as far as they are known."
-        },
-    )
-    trust_remote_code: bool | None = field(
-        default=None, metadata={"help": "Run code that the checkpoint named by `model` brings; default: no."}
-    )
-    image_size: int | None = field(default=None, metadata={"help": "Height and width of the model's input in pixels."})
-    patch_size: int | None = None
-    hidden_size: int | None = None
-    intermediate_size: int | None = None
-    num_hidden_layers: int | None = None
-    num_attention_heads: int | None = None
-    num_spatial_layers: int | None = None
-    classifier: str | None = field(default=None, metadata={"help": "patch_tokens (the paper's head) or class_token."})
-    area_target: float | None = field(default=None, metadata={"help": "λ of Eq. 7, in (0, 1)."})
-    area_loss_weight: float | None = None
-    normalization_loss_weight: float | None = None
-    smoothing_kernel_size: int | None = None
-    smoothing_sigma: float | None = None
-    area_reduction: str | None = None
-    spatial_query_scaling: str | None = None
-    drop_path_rate: float | None = None
-
-    def config_fields(self) -> dict[str, Any]:
-        """The fields of the method's configuration that were set."""
-        of_the_start = ("method", "model", "pixel_statistics", "trust_remote_code")
-        fields = {name: value for name, value in vars(self).items() if name not in of_the_start}
-        return {name: value for name, value in fields.items() if value is not None}
-
-
-@dataclass
-class DataArguments:
-    """What the model learns from."""
-
-    dataset: str = field(
-        default="folder",
-        metadata={"help": "A name of `modeling_sat.data.READERS`, org/name on the Hub, or a folder of Parquet files."},
-    )
-    data_dir: str | None = field(default=None, metadata={"help": "The dataset's folder; none for generated ones."})
-    dataset_options: str = field(
-        default="{}",
-        metadata={"help": "Options of the dataset's reader: a mapping in YAML, JSON on the command line."},
-    )
-    classes: list[str] | None = field(default=None, metadata={"help": "Names of those to keep; default: all."})
-    images_per_class: int | None = field(
-        default=None, metadata={"help": "Training images to keep of each class, chosen by data_seed; default: all."}
-    )
-    allow_partial: bool = field(
-        default=False, metadata={"help": "Use a published benchmark although some of its images are missing."}
-    )
-    validation_fraction: float = field(
-        default=0.1,
-        metadata={"help": "Share of the training images held out where the dataset has no validation split."},
-    )
-    on_bad_image: str = field(default="raise", metadata={"help": "raise or skip, for images that cannot be read."})
-    resize_size: int | None = field(
-        default=None, metadata={"help": "Images are squashed to this many pixels before the random crop; 256 for 224."}
-    )
+KEEPS_A_PASS = Role(steps=False, keeps_a_pass=True)
+OF_TRAINER = {
+    Role(): (
+        "optim", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+        "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "bf16", "fp16", "dataloader_drop_last",
+    ),
+    Role(decides_nothing="the folder of the cell says it"): ("seed", "data_seed"),
+    KEEPS_A_PASS: (
+        "eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "save_strategy", "save_steps", "greater_is_better",
+    ),
+    Role(False, decides_nothing="where a run is written, not what"): ("output_dir",),
+    Role(False, decides_nothing="known by what it holds"): ("resume_from_checkpoint",),
+    Role(False, decides_nothing="what is logged, and to whom"): (
+        "report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
+        "logging_strategy", "logging_steps", "logging_first_step", "logging_nan_inf_filter", "log_level",
+        "log_level_replica", "log_on_each_node", "disable_tqdm", "include_num_input_tokens_seen", "skip_memory_metrics",
+    ),
+    Role(False, decides_nothing="an image's view depends on the seed, the pass and the image, not on who reads it"): (
+        "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",
+        "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
+    ),
+    Role(False, decides_nothing="publication, after the training"): (
+        "push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision",
+    ),
+    Role(False, decides_nothing="evaluation sees each image alone, and no layer remembers a batch"): (
+        "per_device_eval_batch_size",
+    ),
+    Role(False, decides_nothing="the best checkpoint and the last are kept whatever it is"): ("save_total_limit",),
+}  # fmt: skip
+"""The roles of fields that transformers declares. A run goes on with other values of those that are not named, such as its
+length, and is another run to `modeling_sat.reproduction`. Fields of ours say their role themselves."""
 
 
 @dataclass
@@ -166,8 +134,10 @@ class SATTrainingArguments(TrainingArguments):
     hub_strategy: str = field(
         default="end", metadata={"help": "With push_to_hub: end, one commit that holds the trained model whole."}
     )
-    protocol: Literal["sat", "wsolevaluation"] = field(default="sat", metadata={"help": "Evaluation protocol."})
-    view: Literal["crop", "whole"] | None = field(
+    protocol: Annotated[Literal["sat", "wsolevaluation"], KEEPS_A_PASS] = field(
+        default="sat", metadata={"help": "Evaluation protocol."}
+    )
+    view: Annotated[Literal["crop", "whole"] | None, KEEPS_A_PASS] = field(
         default=None, metadata={"help": "What evaluation shows of an image; default: the protocol's own."}
     )
 
@@ -208,6 +178,17 @@ class SATTrainingArguments(TrainingArguments):
 ARGUMENTS = (ModelArguments, DataArguments, SATTrainingArguments)
 
 
+def roles(*kinds: type) -> dict[str, Role]:
+    """The role of each field of a run's arguments, or of subclasses of them.
+
+    Args:
+        kinds: default: `ARGUMENTS`.
+    """
+    of_trainer = {name: role for role, names in OF_TRAINER.items() for name in names}
+    others = {option.name: Role(steps=False) for option in dataclasses.fields(TrainingArguments)} | of_trainer
+    return {name: role for kind in kinds or ARGUMENTS for name, role in roles_of(kind, others).items()}
+
+
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError(message[0].upper() + message[1:] + ".")
@@ -222,14 +203,21 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SAT
     """
     parser = _make_parser()
     argv = [part for argument in argv for part in (argument.split("=", 1) if argument[:2] == "--" else [argument])]
-    config, method = (argv[argv.index(name) + 1] if name in argv[:-1] else None for name in ("--config", "--method"))
-    from_file = {} if config is None else with_method(read_config(Path(config)), Path(config), method)
-    *arguments, _, unknown = parser.parse_args_into_dataclasses(
+    config = argv[argv.index("--config") + 1] if "--config" in argv[:-1] else None
+    from_file = {} if config is None else read_config(Path(config))
+    method = parser.parse_known_args(_as_argv(from_file) + argv)[0].method
+    if config is not None:
+        from_file = with_method(from_file, Path(config), method)
+    from_file, left_out = split_by_method({**from_file, "method": method})
+    start, data, training, others, unknown = parser.parse_args_into_dataclasses(
         _as_argv(from_file) + argv, return_remaining_strings=True, look_for_args_file=False
     )
     if unknown:
         raise ConfigurationError(unknown_field(unknown[0].lstrip("-"), "The command line"))
-    return tuple(arguments)
+    model = ModelArguments(**vars(start), **{name: getattr(others, name) for name in config_types()})
+    if left_out and training.process_index == 0:
+        print(f"Left out of {config}, since the method {method} has none of it: {', '.join(left_out)}.")
+    return model, data, training
 
 
 def resolve_fields(fields: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +272,8 @@ def with_method(fields: dict[str, Any], recipe: Path, method: str | None) -> dic
 
 
 def _make_parser() -> _Parser:
-    parser = _Parser(ARGUMENTS, description="Trains a SAT.", allow_abbrev=False)
+    parser = _Parser((StartArguments, *ARGUMENTS[1:]), description="Trains a SAT.", allow_abbrev=False)
+    add_config_fields(parser)
     parser.add_argument("--config", help="YAML file with any of the fields below, and `extends: OTHER_FILE`")
     return parser
 
@@ -313,14 +302,13 @@ def _check_fields(content: dict[str, Any], path: Path) -> None:
     for name, value in content.items():
         if name not in known:
             raise ConfigurationError(unknown_field(str(name), str(path), "extends"))
-        takes_mapping = name == "dataset_options" or any(
-            dict in (hint, get_origin(hint)) for hint in (types[name], *get_args(types[name]))
-        )
-        takes_list = name in _list_fields()
+        kinds = {get_origin(kind) or kind for kind in members(types[name])}
+        takes_mapping = name == "dataset_options" or dict in kinds
+        takes_list = bool({list, tuple} & kinds)
         if isinstance(value, list) and not takes_list:
-            expected = "a mapping" if takes_mapping else f"one value ({_type_name(types[name])})"
+            expected = "a mapping" if takes_mapping else f"one value ({type_name(types[name])})"
         elif isinstance(value, dict) and not takes_mapping:
-            expected = "a list" if takes_list else f"one value ({_type_name(types[name])})"
+            expected = "a list" if takes_list else f"one value ({type_name(types[name])})"
         elif isinstance(value, list) and any(isinstance(item, (list, dict)) for item in value):
             expected = "a list of single values"
         else:
@@ -339,20 +327,13 @@ def _list_fields() -> frozenset[str]:
     return frozenset(action.dest for action in _make_parser()._actions if action.nargs == "+")
 
 
-def _type_name(hint: Any) -> str:
-    """`float` of `float | None`, `sat or cam` of `Literal["sat", "cam"]`."""
-    if get_origin(hint) is Literal:
-        return " or ".join(map(str, get_args(hint)))
-    return " or ".join(_type_name(part) for part in get_args(hint) if part is not type(None)) or hint.__name__
-
-
 def _as_argv(fields: dict[str, Any]) -> list[str]:
     argv = []
     for name, value in fields.items():
-        if isinstance(value, list):
+        if isinstance(value, list) and name in _list_fields():
             argv += [f"--{name}", *map(str, value)]
         elif value is not None:
-            argv += [f"--{name}", json.dumps(value) if isinstance(value, dict) else str(value)]
+            argv += [f"--{name}", json.dumps(value) if isinstance(value, (dict, list)) else str(value)]
     return argv
 
 

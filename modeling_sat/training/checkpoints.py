@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING
+from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +21,20 @@ from ..checkpoints.run_record import (
     NUMBERED_BY,
     OWN_SPLIT,
     RUN_FILE,
+    ImagesRecord,
     RunRecord,
     RunRecordError,
     fingerprints,
     packed,
-    read_run,
     step_of,
 )
-from ..output.files import read_json, write_json
+from ..output.files import read_json
 from ..sentences import first_line
-from .arguments import DataArguments, ModelArguments, SATTrainingArguments
+from .arguments import ARGUMENTS, DataArguments, ModelArguments, SATTrainingArguments, roles
 from .errors import ConfigurationError, TrainingStopped
 from .whole import damage, weights_of
 
 
-STEPS_DEPEND_ON = (
-    "seed", "data_seed", "freeze", "classification_epochs", "exact_area", "ema_decay", "optim", "learning_rate", "weight_decay",
-    "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "lr_scheduler_type", "lr_scheduler_kwargs",
-    "warmup_steps", "bf16", "fp16", "dataloader_drop_last",
-)  # fmt: skip
-"""The training fields that a step depends on. How long to train may change between two calls, see `check_same_run`."""
 _UNBOUNDED_SCHEDULES = ("constant", "constant_with_warmup")
 
 
@@ -100,7 +94,7 @@ def whole_checkpoint(arguments: SATTrainingArguments) -> Path | None:
     return None
 
 
-def check_nothing_is_replaced(output_dir: str | Path, record: dict[str, Any]) -> None:
+def check_nothing_is_replaced(output_dir: str | Path, record: RunRecord) -> None:
     """Called where there is no checkpoint to go on from.
 
     A trained model of the same settings is trained again, with a warning: `save_strategy="no"` leaves nothing else.
@@ -181,45 +175,45 @@ def explain_failed_reading(checkpoint: str | Path | None) -> Iterator[None]:
 
 def run_record(
     model_arguments: ModelArguments, data_arguments: DataArguments, arguments: SATTrainingArguments, images: int | None
-) -> dict[str, Any]:
-    """What a run's steps depend on, as JSON has it."""
+) -> RunRecord:
+    """What a run's steps depend on, as JSON has it; how long to train may change between two calls, see `check_same_run`."""
     start = model_arguments.model
-    model = vars(model_arguments) | {"model": str(Path(start).resolve()) if start and Path(start).exists() else start}
-    data = {name: value for name, value in vars(data_arguments).items() if name != "data_dir"}
-    training = {name: getattr(arguments, name) for name in STEPS_DEPEND_ON}
-    together = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-    length = {"num_train_epochs": arguments.num_train_epochs, "max_steps": arguments.max_steps}
-    settings = {**model, **data, **training, "images in a batch": together, "training images": images}
-    return json.loads(json.dumps({"settings": settings, "length": length}, default=str))
+    values = {
+        name: value for part in (model_arguments, data_arguments, arguments) for name, value in vars(part).items()
+    }
+    values["model"] = str(Path(start).resolve()) if start and Path(start).exists() else start
+    known = roles(*map(type, (model_arguments, data_arguments, arguments)))
+    settings = {name: values[name] for name, role in known.items() if role.steps}
+    return RunRecord(
+        settings=json.loads(json.dumps(settings, default=str)),
+        batch_size=arguments.per_device_train_batch_size
+        * arguments.gradient_accumulation_steps
+        * arguments.world_size,
+        training_images=images,
+        length={"num_train_epochs": arguments.num_train_epochs, "max_steps": arguments.max_steps},
+    )
 
 
 def images_record(
     splits: Mapping[str, Dataset], data_arguments: DataArguments, is_held_out: bool, earlier: Iterable[RunRecord]
-) -> dict[str, Any]:
-    """Which images the run trains on and which it does not, as `RunRecord.images` has it.
+) -> ImagesRecord:
+    """Which images the run trains on and which it does not.
 
     Args:
         is_held_out: the validation images were taken from train.
         earlier: of the trainings that this one goes on from, whose images it has been trained on too.
     """
     folder = data_arguments.data_dir
-    record = {
-        "data_dir": folder and str(Path(folder).resolve()),
-        "validation": None,
-        "trained": None,
-        "held_out": None,
-        "numbered_by": NUMBERED_BY,
-    }
+    record = ImagesRecord(data_dir=folder and str(Path(folder).resolve()), numbered_by=NUMBERED_BY)
     if isinstance(splits["train"], IterableDataset):
         return record  # not known
-    trained = [record.trained for record in earlier if record.trained is not None]
+    trained = [run.trained for run in earlier if run.trained is not None]
     trained = np.concatenate([fingerprints(splits["train"]), *trained])
-    held_out = fingerprints(splits["validation"]) if "validation" in splits else np.empty(0, np.uint64)
-    record["trained"] = packed(trained)
-    record["held_out"] = packed(np.setdiff1d(held_out, trained))  # a picture may be there twice
+    held_out, origin = np.empty(0, np.uint64), None
     if "validation" in splits:
-        record["validation"] = HELD_OUT if is_held_out else OWN_SPLIT
-    return record
+        held_out, origin = fingerprints(splits["validation"]), HELD_OUT if is_held_out else OWN_SPLIT
+    held_out = np.setdiff1d(held_out, trained)  # a picture may be there twice
+    return replace(record, validation=origin, trained=packed(trained), held_out=packed(held_out))
 
 
 def without_trained(validation: Dataset, earlier: Iterable[RunRecord]) -> Dataset | None:
@@ -241,12 +235,7 @@ def without_trained(validation: Dataset, earlier: Iterable[RunRecord]) -> Datase
     return validation
 
 
-def write_run(output_dir: str | Path, content: dict[str, Any]) -> None:
-    """Writes `run.json`, at once: another process may be reading it."""
-    write_json(Path(output_dir, RUN_FILE), content)
-
-
-def check_same_run(checkpoint: Path, record: dict[str, Any]) -> None:
+def check_same_run(checkpoint: Path, record: RunRecord) -> None:
     """Refuses to go on from a checkpoint of a run that was told otherwise.
 
     Raises:
@@ -266,26 +255,26 @@ def check_same_run(checkpoint: Path, record: dict[str, Any]) -> None:
         )
 
 
-def differences_between(earlier: dict[str, Any], record: dict[str, Any]) -> list[str]:
+def differences_between(earlier: RunRecord, record: RunRecord) -> list[str]:
     """What two runs were told otherwise, in words."""
-    then, now = earlier["settings"], record["settings"]
+    then = earlier.told
     differences = [
         f"{name} {then.get(name)}, now {value}"
-        for name, value in now.items()
+        for name, value in record.told.items()
         if _comparable(name, then.get(name, _default(name))) != _comparable(name, value)
     ]
-    if not differences and now["lr_scheduler_type"] not in _UNBOUNDED_SCHEDULES:
+    if not differences and record.settings["lr_scheduler_type"] not in _UNBOUNDED_SCHEDULES:
         differences = [
-            f"{name} {earlier['length'][name]}, now {value}, on which its falling learning rate depends"
-            for name, value in record["length"].items()
-            if earlier.get("length", {}).get(name, value) != value
+            f"{name} {earlier.length[name]}, now {value}, on which its falling learning rate depends"
+            for name, value in record.length.items()
+            if earlier.length.get(name, value) != value
         ]
     return differences
 
 
 def _default(name: str) -> Any:
     """What a setting was before a run recorded it: what it is where nobody sets it."""
-    for kind in (ModelArguments, DataArguments, SATTrainingArguments):
+    for kind in ARGUMENTS:
         field = kind.__dataclass_fields__.get(name)
         if field is not None and field.default is not MISSING:
             return field.default
@@ -302,9 +291,9 @@ def _comparable(name: str, value: Any) -> Any:
     return value
 
 
-def _read_run(path: Path, purpose: str) -> dict[str, Any]:
+def _read_run(path: Path, purpose: str) -> RunRecord:
     try:
-        return read_run(path)
+        return RunRecord.load(path)
     except RunRecordError as error:
         raise ConfigurationError(f"{error}; remove it to {purpose} by the settings of now.") from error
 

@@ -1,11 +1,10 @@
 """A training run from its arguments to a folder that `from_pretrained` loads."""
 
 import warnings
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from datasets import Dataset, DatasetDict, IterableDataset
@@ -13,10 +12,9 @@ from torch.utils.data import default_collate
 from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ..checkpoints.run_record import RunRecord, RunRecordError
-from ..data import MissingSplitError, load_wsol_dataset
+from ..checkpoints.run_record import RunRecord, RunRecordError, SessionRecord
+from ..data import MissingSplitError
 from ..data.loading import print_what_was_found
-from ..data.options import dataset_options
 from ..data.views import TrainingView
 from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator
 from ..inference.evaluation_loop import evaluate_localization, has_boxes, has_masks, with_boxes
@@ -40,7 +38,6 @@ from .checkpoints import (
     run_record,
     whole_checkpoint,
     without_trained,
-    write_run,
 )
 from .errors import ConfigurationError, TrainingStopped
 from .freezing import freeze
@@ -98,8 +95,9 @@ def _train(
     if arguments.process_index == 0:
         if arguments.freeze != "none":
             print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
-        record["images"] = images_record(splits, data_arguments, is_held_out, earlier)
-        write_run(arguments.output_dir, {**record, "frozen_rate": rate})
+        images = images_record(splits, data_arguments, is_held_out, earlier)
+        record = replace(record, images=images, frozen_rate=rate)
+        record.save(arguments.output_dir)
     image_size = pair(model.config.image_size)
     processor = build_processor(model_arguments.model, image_size, model_arguments.pixel_statistics)
     resize = image_size if data_arguments.resize_size is None else (data_arguments.resize_size,) * 2
@@ -122,7 +120,7 @@ def _train(
         trainer.save_state()
         if trainer.is_world_process_zero():
             session = session_record(trainer, model_arguments, data_arguments, from_step)
-            write_run(arguments.output_dir, {**record, "frozen_rate": rate, "session": session})
+            replace(record, session=session).save(arguments.output_dir)
             write_card(arguments.output_dir, trainer.hub_model_id)
     if arguments.push_to_hub:
         publish(trainer)
@@ -131,19 +129,18 @@ def _train(
 
 def session_record(
     trainer: SATTrainer, model_arguments: ModelArguments, data_arguments: DataArguments, from_step: int
-) -> dict[str, Any]:
-    """How long training took since it was last started, and on what; which of its names are the Hub's."""
+) -> SessionRecord:
     seconds = next(
         (entry["train_runtime"] for entry in reversed(trainer.state.log_history) if "train_runtime" in entry), None
     )
     names = {"dataset": data_arguments.dataset, "base_model": model_arguments.model}
-    return {
-        "from_step": from_step,
-        "seconds": seconds if trainer.state.global_step > from_step else None,
-        "hardware": describe_hardware(trainer.args.world_size, trainer.args.device),
-        "versions": software_versions(),
-        "hub": {use: name for use, name in names.items() if name and "/" in name and not Path(name).exists()},
-    }
+    return SessionRecord(
+        from_step=from_step,
+        seconds=seconds if trainer.state.global_step > from_step else None,
+        hardware=describe_hardware(trainer.args.world_size, trainer.args.device),
+        versions=software_versions(),
+        hub={use: name for use, name in names.items() if name and "/" in name and not Path(name).exists()},
+    )
 
 
 def write_card(output_dir: str, hub_model_id: str | None) -> None:
@@ -203,7 +200,7 @@ def check_best_metric(arguments: SATTrainingArguments, validation: Dataset | Non
         raise ConfigurationError(f"The validation images have no metric {name!r} (metric_for_best_model). {hint}")
 
 
-def checkpoint_to_resume(arguments: SATTrainingArguments, model: PreTrainedModel, record: dict) -> Path | None:
+def checkpoint_to_resume(arguments: SATTrainingArguments, model: PreTrainedModel, record: RunRecord) -> Path | None:
     """The checkpoint that is asked for, or the last whole one of the run's folder.
 
     Raises:
@@ -261,28 +258,15 @@ def explain_failure(arguments: SATTrainingArguments) -> Iterator[None]:
 
 def load_splits(data_arguments: DataArguments, arguments: SATTrainingArguments) -> tuple[DatasetDict, bool]:
     """The train split and, if there is one or it can be held out of train, the validation split; and whether it was."""
-    try:
-        options = dataset_options(data_arguments.dataset_options)
-    except ArgumentTypeError as error:
-        raise ConfigurationError(f"dataset_options: {error}.") from error
-    settings = {
-        "validation_fraction": data_arguments.validation_fraction,
-        "on_bad_image": data_arguments.on_bad_image,
-        "allow_partial": data_arguments.allow_partial,
-        "classes": data_arguments.classes,
-        "images_per_class": data_arguments.images_per_class,
-        "seed": arguments.data_seed or 0,
-    }
-    name, folder = data_arguments.dataset, data_arguments.data_dir
-    settings |= options
-    whole = settings | {"validation_fraction": 0.0}
+    splits, seed = ["train", "validation"], arguments.data_seed
+    own = {"validation_fraction": 0.0}
     with suppress(MissingSplitError):
-        return load_wsol_dataset(name, folder, ["train", "validation"], **whole), False
+        return data_arguments.load(splits, seed=seed, **own), False
     try:
-        return load_wsol_dataset(name, folder, ["train", "validation"], **settings), True
+        return data_arguments.load(splits, seed=seed), True
     except MissingSplitError as error:
         warnings.warn(f"{error} Nothing is evaluated between epochs, and no threshold is chosen.", stacklevel=2)
-        return load_wsol_dataset(name, folder, ["train"], **whole), False
+        return data_arguments.load(["train"], seed=seed, **own), False
 
 
 def check_stream(splits: DatasetDict, arguments: SATTrainingArguments) -> None:

@@ -1,6 +1,5 @@
 """What training starts from: a model with a head for the classes, and an image processor that fits it."""
 
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -47,9 +46,6 @@ def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> Pre
     method = METHODS[model_arguments.method].model_class
     labels = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
     fields = model_arguments.config_fields()
-    foreign = sorted(set(fields) - {field.name for field in dataclasses.fields(method.config_class)})
-    if foreign:
-        raise ConfigurationError(f"The method {model_arguments.method} has no {', '.join(foreign)}; leave it out.")
     if model_arguments.model is None:
         return method(method.config_class(**fields, **labels))
     if Path(model_arguments.model).is_file():

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import warnings
+from dataclasses import replace
 
 import datasets
 import numpy as np
@@ -18,7 +19,7 @@ from modeling_sat.checkpoints.run_record import RunRecord, RunRecordError, finge
 from modeling_sat.data import MissingSplitError, load_wsol_dataset
 from modeling_sat.inference.evaluate import DATA_OPTIONS, EvaluationSettings, check_labels, evaluate_checkpoint
 from modeling_sat.training import ConfigurationError, DataArguments, ModelArguments, SATTrainingArguments
-from modeling_sat.training.checkpoints import images_record, run_record, without_trained, write_run
+from modeling_sat.training.checkpoints import images_record, run_record, without_trained
 from modeling_sat.training.run import earlier_trainings, load_splits
 
 
@@ -54,7 +55,7 @@ def leave_record(output_dir, data_dir, data_seed=1, model=None, **fields):
     if "validation" in splits:
         splits["validation"] = without_trained(splits["validation"], earlier)
     record = run_record(ModelArguments(), data_arguments, arguments, len(splits["train"]))
-    write_run(output_dir, {**record, "images": images_record(splits, data_arguments, is_held_out, earlier)})
+    replace(record, images=images_record(splits, data_arguments, is_held_out, earlier)).save(output_dir)
     return splits
 
 
@@ -252,14 +253,14 @@ def test_only_what_was_not_trained_on_is_called_validation_and_saved(data, check
 
     with pytest.warns(UserWarning, match="6 images held out of train may have been trained on"):
         result = evaluate()
-    assert (result["threshold_source"], result["saved_to_checkpoint"]) == ("fixed", False)
+    assert (result.threshold_source, result.saved_to_checkpoint) == ("fixed", False)
     with pytest.warns(UserWarning, match="is called chosen on train, and is not saved"):
         result = evaluate(validation_fraction=0.1)
-    assert (result["threshold_source"], result["saved_to_checkpoint"]) == ("train", False)
+    assert (result.threshold_source, result.saved_to_checkpoint) == ("train", False)
     assert (checkpoint / "preprocessor_config.json").read_text() == before
     leave_record(checkpoint, data)
     result = evaluate()
-    assert (result["threshold_source"], result["saved_to_checkpoint"]) == ("validation", True)
+    assert (result.threshold_source, result.saved_to_checkpoint) == ("validation", True)
 
 
 def test_classes_without_names_are_said():

@@ -46,7 +46,7 @@ def test_two_checkpoints_side_by_side(tmp_path):
     write_report(runs, tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
     assert "| A | B | constant: whole image and uniform map | constant: best centred box and" in text
-    gt_known = [f"{100 * run.result['metrics']['gt_known_loc']:.2f}" for run in runs]
+    gt_known = [f"{100 * run.result.metrics['gt_known_loc']:.2f}" for run in runs]
     assert f"| GT-known Loc | {gt_known[0]} | {gt_known[1]} | 25.00 | 50.00 |" in text
     assert "protocol sat, whole image at 32×32" in text and "chosen on | validation" in text
     pictures = re.findall(r"\]\((\S+)\)", text)

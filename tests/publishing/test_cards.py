@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -87,8 +88,7 @@ def test_every_setting_that_is_not_the_default_is_named(run, name):
 
 def test_defaults_are_left_out_but_for_the_first(run):
     arguments = (ModelArguments(), DataArguments(), SATTrainingArguments(output_dir=str(run), use_cpu=True))
-    record = json.loads((run / "run.json").read_text()) | run_record(*arguments, 8)
-    (run / "run.json").write_text(json.dumps(record))
+    replace(run_record(*arguments, 8), session=Run(run).record.session).save(run)
     names = [name for name, _ in Run(run).recipe()]
     config = json.loads((run / "config.json").read_text())
     changed = {

@@ -11,8 +11,6 @@ from huggingface_hub.errors import HTTPError
 from modeling_sat.reproduction import identity
 from modeling_sat.reproduction.command import ReproductionOptions, make_runs
 from modeling_sat.reproduction.identity import (
-    CHOOSES_THE_PASS,
-    DECIDES_NOTHING,
     Identifier,
     checkpoint_fingerprint,
     files_fingerprint,
@@ -21,7 +19,7 @@ from modeling_sat.reproduction.identity import (
 from modeling_sat.reproduction.recipes import Recipe, make_run
 from modeling_sat.reproduction.results import Key
 from modeling_sat.reproduction.studies import STUDIES, Row
-from modeling_sat.training.arguments import ConfigurationError, resolve_fields
+from modeling_sat.training.arguments import OF_TRAINER, ConfigurationError, resolve_fields, roles
 
 
 @pytest.fixture
@@ -95,8 +93,8 @@ def test_one_run(fields):
 
 def test_fields_that_decide_nothing_exist():
     known = resolve_fields({}).keys()
-    named = [name for names in DECIDES_NOTHING.values() for name in names]
-    assert set(named) <= known and len(set(named)) == len(named) and set(CHOOSES_THE_PASS) <= known
+    named = [name for names in OF_TRAINER.values() for name in names]
+    assert set(named) <= known == roles().keys() and len(set(named)) == len(named)
     assert "hub_token" not in Identifier().of({"hub_token": "secret"})["fields"]
 
 

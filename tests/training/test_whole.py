@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from modeling_sat.checkpoints.run_record import RunRecord
 from modeling_sat.training import ConfigurationError, SATTrainingArguments, TrainingStopped
 from modeling_sat.training.checkpoints import (
     check_nothing_is_replaced,
@@ -23,15 +25,15 @@ from modeling_sat.training.whole import MANIFEST_FILE, damage, seal
 
 
 STATE = {"global_step": 4, "epoch": 1.0, "log_history": []}
-RECORD = {
-    "settings": {
+RECORD = RunRecord(
+    settings={
         "learning_rate": 0.1,
         "exact_area": True,
         "lr_scheduler_type": "cosine",
         "dataset_options": '{"a":1}',
     },
-    "length": {"num_train_epochs": 2},
-}
+    length={"num_train_epochs": 2},
+)
 
 
 def make_checkpoint(folder: Path, sealed: bool = True, processes: int = 1) -> Path:
@@ -224,7 +226,7 @@ def test_a_damaged_run_record(tmp_path, text):
 
 
 def write_record(folder, **changed):
-    content = {"settings": {**RECORD["settings"], **changed}, "length": RECORD["length"]}
+    content = {"settings": {**RECORD.settings, **changed}, "length": RECORD.length}
     (folder / "run.json").write_text(json.dumps(content))
     return content
 
@@ -236,7 +238,7 @@ def test_records_of_older_runs_and_other_spellings(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(content))
     check_same_run(checkpoint, RECORD)
     with pytest.raises(ConfigurationError, match="exact_area"):
-        check_same_run(checkpoint, {**RECORD, "settings": {**RECORD["settings"], "exact_area": False}})
+        check_same_run(checkpoint, replace(RECORD, settings={**RECORD.settings, "exact_area": False}))
     (tmp_path / "run.json").unlink()
     write_record(checkpoint, learning_rate=0.2)  # the checkpoint's own
     with pytest.raises(ConfigurationError, match=r"learning_rate 0\.2, now 0\.1"):
