@@ -6,7 +6,7 @@ python scripts/prepare_dataset.py --dataset cub --data_dir CUB_200_2011 --output
 import argparse
 import sys
 
-from modeling_sat.data.options import dataset_options
+from modeling_sat.data.arguments import as_mapping
 from modeling_sat.data.preparation import PreparationSettings, prepare_dataset
 from modeling_sat.processes import continues_alone
 from modeling_sat.publishing.dataset import publish_dataset
@@ -28,14 +28,13 @@ def main() -> None:
     parser.add_argument(
         "--allow_partial", action="store_true", help="although some of the published images are missing"
     )
-    parser.add_argument(
-        "--dataset_options", type=dataset_options, default={}, help="JSON, options of the dataset's reader"
-    )
+    parser.add_argument("--dataset_options", default="{}", help="JSON, options of the dataset's reader")
     parser.add_argument("--push_to_hub", metavar="ORG/NAME", help="upload it there")
     parser.add_argument("--private", action="store_true", help="as a private dataset")
     arguments = vars(parser.parse_args())
     repository, private = arguments.pop("push_to_hub"), arguments.pop("private")
     try:
+        arguments["dataset_options"] = as_mapping(arguments["dataset_options"])
         settings = PreparationSettings(**arguments)
         tables = prepare_dataset(settings)
         print(

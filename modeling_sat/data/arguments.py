@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import datasets
 
 from ..field_roles import Role
+from .checks import OnBadImage
 from .loading import load_wsol_dataset
 from .schema import DatasetError
 
@@ -38,7 +39,9 @@ class DataArguments:
         default=0.1,
         metadata={"help": "Share of the training images held out where the dataset has no validation split."},
     )
-    on_bad_image: str = field(default="raise", metadata={"help": "raise or skip, for images that cannot be read."})
+    on_bad_image: OnBadImage = field(
+        default="raise", metadata={"help": "raise or skip, for images that cannot be read."}
+    )
     resize_size: int | None = field(
         default=None, metadata={"help": "Images are squashed to this many pixels before the random crop; 256 for 224."}
     )

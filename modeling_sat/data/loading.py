@@ -148,7 +148,9 @@ def load_wsol_dataset(
     def read(official: str) -> datasets.Dataset:
         folder = data_dir and Path(data_dir).absolute()
         request = f"{name} {folder} {official} {sorted(reader_options.items())} {on_bad_image} {allow_partial}"
-        table = _read_split(benchmark, official, name, request, on_bad_image, allow_partial)
+        table = benchmark.splits[official]()
+        if isinstance(table, Split):
+            table = _table_of(table, benchmark, official, name, request, on_bad_image, allow_partial)
         if isinstance(table, datasets.IterableDataset):
             return table
         table = table if classes is None else with_classes(table, classes, name)
@@ -203,19 +205,6 @@ def _reader(name: str) -> Callable[..., Benchmark]:
     raise DatasetError(f"There is no dataset {name!r}.{_hint(name, READERS)} A dataset of the Hub is org/name.")
 
 
-def _read_split(
-    benchmark: Benchmark, split_name: str, name: str, request: str, on_bad_image: OnBadImage, allow_partial: bool
-) -> datasets.Dataset:
-    """The table of an official split, its images checked unless there are too many."""
-    split = benchmark.splits[split_name]()
-    if not isinstance(split, Split):
-        return split
-    table = _table_of(split, benchmark, split_name, name, request, on_bad_image, allow_partial)
-    if type(table.features["image"]) is not type(benchmark.image_feature):  # a stored table has forgotten it
-        table = table.cast_column("image", benchmark.image_feature)
-    return table
-
-
 def _table_of(
     split: Split,
     benchmark: Benchmark,
@@ -225,10 +214,17 @@ def _table_of(
     on_bad_image: OnBadImage,
     allow_partial: bool,
 ) -> datasets.Dataset:
+    """The table of an official split, its images checked unless there are too many."""
     published = None if allow_partial else benchmark.published_counts.get(split_name)
 
     def table_of(examples: Iterable[Example], file: Path | None) -> datasets.Dataset:
         return to_dataset(examples, benchmark.class_names, benchmark.image_feature, file)
+
+    def stored(key: str, make: Callable[[Path | None], tuple[datasets.Dataset, bool]]) -> datasets.Dataset:
+        table = cached_table(request, key, make)
+        if type(table.features["image"]) is not type(benchmark.image_feature):  # which a stored table has forgotten
+            table = table.cast_column("image", benchmark.image_feature)
+        return table
 
     if split.state is not None:
 
@@ -238,7 +234,7 @@ def _table_of(
             report_problems(split.problems, split_name, on_bad_image)
             return table, not split.problems
 
-        table = cached_table(request, f"{split.state} {benchmark.class_names}", listed)
+        table = stored(f"{split.state} {benchmark.class_names}", listed)
         check_count(len(table) + len(split.problems), split_name, name, published)
         return table
 
@@ -254,7 +250,7 @@ def _table_of(
 
     if len(split.examples) < MIN_ROWS or isinstance(split.examples[0].image, bytes) or split.problems:
         return checked(None)[0]
-    return cached_table(request, state_of(split.examples, benchmark.class_names), checked)
+    return stored(state_of(split.examples, benchmark.class_names), checked)
 
 
 def _missing_split(name: str, split: str, available: list[str], is_stream: bool, why: str | None) -> str:

@@ -12,6 +12,8 @@ from datasets import Dataset
 from ..checkpoints.evaluated_data import DATA_OPTIONS, EvaluatedData
 from ..checkpoints.load import load_checkpoint
 from ..data import MissingSplitError
+from ..data.arguments import as_mapping
+from ..data.checks import OnBadImage
 from ..data.loading import print_what_was_found
 from ..evaluation import (
     PIXEL_THRESHOLDS,
@@ -44,7 +46,8 @@ class EvaluationSettings:
     for a checkpoint without one, and for another dataset, they are the defaults of `DataArguments`.
 
     Raises:
-        ValueError: the threshold is out of its range, or both given and to be chosen.
+        ValueError: the threshold is out of its range, or both given and to be chosen; or `dataset_options` are not a
+            mapping.
     """
 
     model: str = field(metadata={"help": "a checkpoint, folder or Hub id"})
@@ -74,9 +77,7 @@ class EvaluationSettings:
         default=None,
         metadata={"nargs": "?", "const": True, "help": "although some of the published images are missing"},
     )
-    on_bad_image: Literal["raise", "skip"] | None = field(
-        default=None, metadata={"help": "images that cannot be read"}
-    )
+    on_bad_image: OnBadImage | None = field(default=None, metadata={"help": "images that cannot be read"})
     select_on_test: bool = field(
         default=False, metadata={"help": "choose the threshold on the evaluated split, the published habit"}
     )
@@ -109,6 +110,7 @@ class EvaluationSettings:
             raise ValueError(f"The threshold is {self.threshold}; choose one in [0, 1).")
         if self.threshold is not None and self.select_on_test:
             raise ValueError(f"The threshold is {self.threshold}, and select_on_test chooses one; leave either out.")
+        as_mapping(self.dataset_options)
 
 
 def evaluate_checkpoint(settings: EvaluationSettings) -> EvaluationResult:

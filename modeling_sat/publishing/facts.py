@@ -29,7 +29,7 @@ _ALWAYS = (
 )  # fmt: skip
 """Settings that a card names whatever they are; others where they differ from their default."""
 _WORDS = {
-    "batch_size": "images in a batch", "area_target": "target area λ", "area_loss_weight": "weight of the area loss",
+    "batch_size": "images in a batch", "backbone_config": "backbone", "area_target": "target area λ", "area_loss_weight": "weight of the area loss",
     "normalization_loss_weight": "weight of the normalization loss", "num_spatial_layers": "spatial layers",
     "smoothing_kernel_size": "smoothing kernel of the map", "smoothing_sigma": "smoothing σ of the map",
     "area_reduction": "area loss taken over", "drop_path_rate": "drop path", "optim": "optimizer",
@@ -211,6 +211,8 @@ def _say(name: str, value: Any) -> str:
     value = _plain(value)
     if value is None:
         return "none"
+    if name == "backbone_config":
+        return value["model_type"]
     if isinstance(value, list):
         shown = ", ".join(_say(name, item) for item in value[:_MOST_NAMES])
         return f"{shown}, … ({len(value)})" if len(value) > _MOST_NAMES else shown

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from transformers.trainer import TRAINER_STATE_NAME
 
+from ..checkpoints.evaluated_data import DATA_OPTIONS
 from ..checkpoints.run_record import RUN_FILE, RunRecord
 from ..evaluation.result import METRICS_FILE, EvaluationResult
 from ..output.files import read_json
@@ -56,11 +57,9 @@ def commands(run: Run, scripts: Path, evaluate_options: Sequence[str] = ()) -> l
 
 def _evaluation_fields(fields: Mapping[str, Any]) -> list[str]:
     names = {
-        "dataset": "dataset", "data_dir": "data_dir", "dataset_options": "dataset_options", "classes": "classes",
-        "protocol": "protocol", "view": "view", "validation_fraction": "validation_fraction",
-        "data_seed": "data_seed", "on_bad_image": "on_bad_image", "per_device_eval_batch_size": "batch_size",
-        "dataloader_num_workers": "num_workers",
-    }  # fmt: skip
+        name: name for name in ("dataset", "data_dir", *DATA_OPTIONS, "protocol", "view") if name != "allow_partial"
+    }
+    names |= {"per_device_eval_batch_size": "batch_size", "dataloader_num_workers": "num_workers"}
     options = []
     for name, option in names.items():
         value = fields.get(name)

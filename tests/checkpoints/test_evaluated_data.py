@@ -116,6 +116,19 @@ def test_dataset_and_folder_are_the_runs(data, tmp_path):
         evaluated(tmp_path / "nowhere", dataset=None)
 
 
+def test_what_is_taken_from_the_run_is_said(data, tmp_path):
+    leave_record(tmp_path, data, validation_fraction=0.25, images_per_class=4)
+    found = evaluated(tmp_path, dataset=None)
+    said = (
+        f"Taken from {tmp_path / 'run.json'}: dataset folder, data_dir {data}, validation_fraction 0.25, data_seed 1"
+    )
+    assert (found.taken("test"), found.taken("train")) == (f"{said}.", f"{said}, images_per_class 4.")
+    found = evaluated(tmp_path, data_dir=data, data_seed=1, validation_fraction=0.25)
+    assert found.taken("test") is None and len(found.split("test")) == 9
+    assert evaluated(tmp_path, dataset="shapes").taken("train") is None
+    assert evaluated("org/a-checkpoint", data_dir=data).taken("train") is None
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -3,6 +3,7 @@ import json
 import pytest
 import yaml
 
+from modeling_sat.methods import METHODS
 from modeling_sat.training import ConfigurationError, parse_arguments
 
 
@@ -67,7 +68,7 @@ def test_defaults_are_the_authors_settings():
         ("area_target: [0.3, 0.4]", "gives area_target a list, [0.3, 0.4]; one value (float) was expected"),
         ("area_target: [0.3]", "gives area_target a list, [0.3]; one value (float) was expected"),
         ("area_target: {cub: 0.3}", "gives area_target a mapping, {'cub': 0.3}; one value (float) was expected"),
-        ("method: [sat, cam]", "one value (sat or cam) was expected"),
+        ("method: [sat, cam]", f"one value ({' or '.join(METHODS)}) was expected"),
         ("classes: {apple: 1}", "gives classes a mapping, {'apple': 1}; a list was expected"),
         ("classes: [{apple: 1}]", "a list of single values was expected"),
         ("dataset_options: [3]", "gives dataset_options a list, [3]; a mapping was expected"),
