@@ -75,7 +75,7 @@ class EvaluatedData:
         known |= {name: (own.get(name), value) for name, value in self.recorded.items() if value != _DEFAULTS[name]}
         known |= {name: (asked.get(name), value) for name, value in options.items() if name != "streaming"}
         self._of_the_run = {name: runs for name, (mine, runs) in known.items() if mine is None and runs is not None}
-        self.dataset = dataset
+        self.dataset, self.data_dir = dataset, self.arguments.data_dir
 
     def taken(self, split: str) -> str | None:
         """Which options are the run's, in a sentence; None where none is."""

@@ -16,9 +16,9 @@ from PIL import Image
 from ..models.image_conversion_sat import decode_image, is_plain, open_image, to_upright_rgb
 from ..output.files import path_written_aside, read_json, write_json
 from ..output.ownership import LOCK_FILE, folder_of_one_run
+from .arguments import DataArguments
 from .checks import report_problems, scaled_box
 from .errors import OnBadImage
-from .loading import load_wsol_dataset
 from .schema import DatasetError, Example, UprightImage, png_bytes, to_dataset
 
 
@@ -66,10 +66,7 @@ def prepare_dataset(settings: PreparationSettings) -> datasets.DatasetDict:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise DatasetError(f"{name} is {value}; 1 or more was expected.")
-    options = {"on_bad_image": settings.on_bad_image, "allow_partial": settings.allow_partial}
-    tables = load_wsol_dataset(
-        settings.dataset, settings.data_dir, settings.splits, **(options | settings.dataset_options)
-    )
+    tables = DataArguments.of({"validation_fraction": 0.0, **vars(settings)}).load(settings.splits)
     if isinstance(tables, datasets.IterableDatasetDict):
         raise DatasetError("What is prepared is read from disk; leave streaming out of dataset_options.")
     with folder_of_one_run(settings.output_dir):

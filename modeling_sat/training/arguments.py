@@ -216,7 +216,7 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SAT
         raise ConfigurationError(unknown_field(unknown[0].lstrip("-"), "The command line"))
     model = ModelArguments(**vars(start), **{name: getattr(others, name) for name in config_types()})
     if left_out and training.process_index == 0:
-        print(f"Left out of {config}, since the method {method} has none of it: {', '.join(left_out)}.")
+        print(f"{config} sets {', '.join(left_out)}, which the method {method} does not have; left out.")
     return model, data, training
 
 

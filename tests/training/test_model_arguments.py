@@ -63,8 +63,8 @@ def test_what_is_no_value_of_the_type(hint, text):
 def test_another_methods_fields_of_a_recipe_are_left_out(tmp_path, capsys):
     text = "area_target: 0.2\nnum_spatial_layers: 4\nhidden_size: 96\nsmoothing_sigma: null\n"
     assert parsed(tmp_path, text, "--method", "cam").config_fields() == {"hidden_size": 96}
-    said = "run.yaml, since the method cam has none of it: area_target, num_spatial_layers.\n"
-    assert capsys.readouterr().out == f"Left out of {tmp_path}/{said}"
+    said = "run.yaml sets area_target, num_spatial_layers, which the method cam does not have; left out.\n"
+    assert capsys.readouterr().out == f"{tmp_path}/{said}"
     assert parsed(tmp_path, f"method: cam\n{text}", "--method", "sat").area_target == 0.2
     assert capsys.readouterr().out == ""
     assert split_by_method({"method": "cam", "seed": 1, "area_target": 0.2}) == (
