@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 class Role:
     """
     Args:
-        steps: the steps of a training depend on it, so that a run goes on from a checkpoint only if it is the same.
+        steps: the steps of a training depend on it, so that a run continues from a checkpoint only if it is the same.
         keeps_a_pass: it decides which pass is kept or when the learning rate falls, where evaluation decides that; else
             nothing, since evaluation leaves weights and random numbers as they are.
         decides_nothing: why two runs may differ in it and be the same; None: they may not.

@@ -17,7 +17,7 @@ _MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT", "GROUP_RANK", "GROUP_WORLD_SIZE"
 
 
 class ProcessError(ValueError):
-    """The processes that were started cannot work together, said in a sentence."""
+    """The processes that were started cannot work together; the message says why."""
 
 
 def start_accelerator(mixed_precision: str | None = None) -> Accelerator:

@@ -207,7 +207,7 @@ def print_activation_memory(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.methods[0]}, {arguments.model}, {arguments.num_labels} classes, {arguments.image_size} px, {arguments.dtype}:"
     )
-    print(f"{image / 2**20:8.1f} MiB an image, saved for the backward pass")
+    print(f"{image / 2**20:8.1f} MiB per image, saved for the backward pass")
     print(f"{weights / 2**20:8.1f} MiB of weights, gradients and AdamW's two moments")
     print(f"{fixed / 2**20:8.1f} MiB of what does not depend on the batch, such as weights in bfloat16")
     for images in (32, 64, 128, 256):

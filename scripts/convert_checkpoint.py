@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument(
         "--pixel_statistics", choices=CHOICES, help="default: those it was trained with, as far as they are known"
     )
-    parser.add_argument("--trust_remote_code", action="store_true", help="run the code that a model of others brings")
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with someone else's model"
+    )
     arguments = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     try:
         print(convert_checkpoint(**arguments))

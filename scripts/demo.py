@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--examples", nargs="+", default=[], help="pictures of this machine that a visitor may choose")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--export_space", metavar="FOLDER", help="do not open the page; write it as a Space's folder")
-    parser.add_argument("--trust_remote_code", action="store_true", help="run the code that a model of others brings")
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with someone else's model"
+    )
     arguments = parser.parse_args()
     try:
         if arguments.export_space:

@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("--format", default="onnx", choices=FORMATS)
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--opset", type=int, help="version of ONNX's operators; default: PyTorch's")
-    parser.add_argument("--trust_remote_code", action="store_true", help="run the code that a model of others brings")
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with someone else's model"
+    )
     arguments = vars(parser.parse_args())
     checkpoint = arguments.pop("model"), arguments.pop("trust_remote_code")
     try:

@@ -2,7 +2,7 @@
 
 python scripts/predict.py --model outputs/quickstart/model --images photographs --output_dir outputs/boxes --format coco
 
-Runs on all processes of `accelerate launch`; interrupted, the same command goes on. In the output folder:
+Runs on all processes of `accelerate launch`; after an interruption, the same command continues. In the output folder:
 predictions.jsonl (always: one line an image, boxes [x_min, y_min, x_max, y_max] in pixels of the upright image),
 overlays/ and review.html (the least confident first), skipped.txt (images without a box, and why), and
   --format coco       annotations.json
@@ -48,14 +48,16 @@ def main() -> None:
         "--mixed_precision", choices=["no", "fp16", "bf16"], help="default: what accelerate launch says"
     )
     parser.add_argument("--no_overlays", action="store_false", dest="draw_overlays", help="boxes alone, no pictures")
-    parser.add_argument("--trust_remote_code", action="store_true", help="run the code that a model of others brings")
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that comes with someone else's model"
+    )
     arguments = vars(parser.parse_args())
     try:
         summary = predict_images(**arguments)
     except (CheckpointError, FolderInUseError, PredictionError, ProcessError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command goes on where this one was.")
+        sys.exit("Interrupted. The same command continues where this one stopped.")
     if not PartialState().is_main_process:
         return
     output_dir = arguments["output_dir"]

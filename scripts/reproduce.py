@@ -3,7 +3,7 @@
 python scripts/reproduce.py table2 --dataset shapes
 python scripts/reproduce.py table8 --dataset imagenet --data_dir ILSVRC --model deit-small
 
-Run it again to go on where it was stopped; tables share their runs. Any further `--field value` goes to every training.
+Run it again to continue where it was stopped; tables share their runs. Any further `--field value` goes to every training.
 """
 
 import sys
@@ -31,7 +31,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except Stopped:
-        sys.exit("Stopped; the same command goes on from here.")
+        sys.exit("Stopped; the same command continues from here.")
     if result is not None:
         print(f"\n{result.table}\nWritten to {result.folder}")
         if result.failed:

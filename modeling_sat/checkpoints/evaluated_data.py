@@ -93,7 +93,7 @@ class EvaluatedData:
             return self._load(split, **few)
         validation, why_not = self.validation()
         if why_not is not None:
-            raise ValueError(f"{why_not} So these are no validation images; evaluate another --split.")
+            raise ValueError(f"{why_not} So these are not validation images; evaluate another --split.")
         return validation
 
     def validation(self) -> tuple[Dataset, str | None]:
@@ -166,7 +166,7 @@ class EvaluatedData:
         if found.sum() < expected:
             warnings.warn(
                 f"The data have changed since the training: {expected - found.sum()} of the {expected} images that the "
-                f"run held out ({record.path}) are not there any more, or are others; the threshold is chosen on the "
+                f"run held out ({record.path}) are gone or have changed; the threshold is chosen on the "
                 f"other {found.sum()}.",
                 stacklevel=4,
             )

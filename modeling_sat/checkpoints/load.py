@@ -39,7 +39,7 @@ def load_checkpoint(
     try:
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
         if not hasattr(processor, "post_process_localization"):
-            raise CheckpointError(f"its {type(processor).__name__} makes no boxes of localization maps")
+            raise CheckpointError(f"its {type(processor).__name__} does not make boxes of localization maps")
         is_exported = (folder / ONNX_FILE).is_file() and not any(folder.glob("*.safetensors"))
         if not is_exported:
             model, loading = AutoModel.from_pretrained(
@@ -47,7 +47,7 @@ def load_checkpoint(
             )
     except Exception as error:  # a checkpoint's files and its own code fail in ways of their own
         reason = first_line(error)
-        where = "" if folder.exists() else "there is no such folder, and the Hub does not give it: "
+        where = "" if folder.exists() else "there is no such folder, and the Hub does not have it: "
         raise CheckpointError(f"{name} cannot be used: {where}{reason}. {remedy}") from error
     if is_exported:
         from ..onnx import ONNXModel

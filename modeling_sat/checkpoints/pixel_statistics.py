@@ -65,7 +65,7 @@ def pixel_statistics(checkpoint: str | Path, choice: StatisticsChoice | None = N
         return STATISTICS["imagenet"]
     if "image_mean" not in own:
         logger.warning(
-            "%s does not say how it scales pixels; ImageNet's mean and standard deviation are taken. To choose "
+            "%s does not say how it scales pixels; ImageNet's mean and standard deviation are used. To choose "
             "otherwise, give %s.",
             checkpoint, _OPTION,
         )  # fmt: skip

@@ -285,7 +285,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], float | None]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: {first_line(error)}. Pickles are read with weights_only=True, which runs "
-            "no code; a file that needs more than tensors and numbers has to be re-saved by whoever trusts it."
+            "no code; a file that needs more than tensors and numbers has to be re-saved by someone who trusts it."
         ) from error
     threshold = None
     if isinstance(content, dict) and isinstance(content.get("model", content.get("state_dict")), dict):
@@ -293,6 +293,6 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], float | None]:
         threshold = content.get("best_thr") or None
         content = content.get("model", content.get("state_dict"))
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds no state dict (names and tensors), nor one under 'model'.")
+        raise CheckpointError(f"{path} holds no state dict (names and tensors), and none under 'model'.")
     state_dict = {name.removeprefix("module."): weight for name, weight in content.items()}
     return state_dict, None if threshold is None else float(threshold)

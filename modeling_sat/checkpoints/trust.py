@@ -1,4 +1,4 @@
-"""What a checkpoint must not do unasked: run code of its own, or bring weights that are no numbers."""
+"""What a checkpoint must not do unasked: run code of its own, or bring weights that are not numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ..models.image_processing_sat import SATImageProcessor
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or does not fit, said in a sentence."""
+    """A checkpoint that cannot be read or does not fit; the message says why."""
 
 
 def check_code(name: str | Path, trust_remote_code: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The parts of the page that are made anew for each result; pictures and files are in it as data, never on a disk."""
+"""The parts of the page that are rebuilt for each result; pictures and files are in it as data, never on a disk."""
 
 import json
 from base64 import b64encode

@@ -14,7 +14,7 @@ MAX_MEGAPIXELS = 50
 
 
 class PictureError(ValueError):
-    """A file that cannot be shown to a model, said in a sentence."""
+    """A file that cannot be shown to a model; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_picture(name: str, content: bytes) -> Picture:
         raise PictureError(f"{name} is empty. Choose a file that holds a picture.")
     if len(content) > MAX_MEGABYTES * 1_000_000:
         raise PictureError(
-            f"{name} has {len(content) / 1e6:.0f} MB; at most {MAX_MEGABYTES} MB are taken. Choose a smaller file."
+            f"{name} has {len(content) / 1e6:.0f} MB; at most {MAX_MEGABYTES} MB are accepted. Choose a smaller file."
         )
     try:
         with open_image(content, MAX_MEGAPIXELS) as opened:
@@ -59,7 +59,7 @@ def read_picture(name: str, content: bytes) -> Picture:
         ) from error
     except Exception as error:  # each of Pillow's decoders fails in its own way
         raise PictureError(
-            f"{name} cannot be read as a picture. Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file that is whole."
+            f"{name} cannot be read as a picture. Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file that is intact."
         ) from error
     return Picture(name, image, "It has several frames; this is the first one." if animated else "")
 

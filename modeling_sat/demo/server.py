@@ -31,11 +31,11 @@ def serve(
         models: folders or Hub ids; with several, their results stand side by side.
         examples: picture files of this machine that a visitor may choose.
         port: default: the first free one from 7860.
-        trust_remote_code: run the code that a model of others brings.
+        trust_remote_code: run code that comes with someone else's model.
 
     Raises:
         CheckpointError: a checkpoint cannot be used.
-        PictureError: an example is no picture.
+        PictureError: an example is not a picture.
         OSError: no port is free.
     """
     pictures = [read_example(path) for path in examples]

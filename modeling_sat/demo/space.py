@@ -26,7 +26,7 @@ serve({models!r}, examples=sorted(Path(__file__).parent.glob("examples/*")))
 
 
 class SpaceError(ValueError):
-    """A folder that would be no working Space, said in a sentence."""
+    """A folder that would not be a working Space; the message says why."""
 
 
 def export_space(models: Sequence[str], folder: str | Path, examples: Sequence[str | Path] = ()) -> None:
@@ -39,7 +39,7 @@ def export_space(models: Sequence[str], folder: str | Path, examples: Sequence[s
 
     Raises:
         SpaceError: a checkpoint is a folder of this machine, or `folder` holds something.
-        PictureError: an example is no picture.
+        PictureError: an example is not a picture.
     """
     folder = Path(folder)
     for model in models:

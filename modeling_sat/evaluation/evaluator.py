@@ -170,7 +170,7 @@ class LocalizationEvaluator:
             image_id, sweep = record["image_id"], record["repeats"]
             if record["map_problem"] == "not finite":
                 raise ValueError(
-                    f"Image {image_id!r}: its map was not finite when it was recorded, so its record measures nothing. "
+                    f"Image {image_id!r}: its map was not finite when it was recorded, so its record cannot be scored. "
                     "Check the model's weights and precision, and evaluate it again."
                 )
             came = (record["protocol"], record["view_size"], None if sweep is None else int(sweep.sum()))
@@ -189,7 +189,7 @@ class LocalizationEvaluator:
         same_boxes = np.array_equal(known["ground_truth"], record["ground_truth"])
         if known["label"] != record["label"] or not same_boxes:
             raise ValueError(
-                f"Image {record['image_id']!r} came twice with different ground truth; image_ids have to be unique."
+                f"Image {record['image_id']!r} came twice with different ground truth; image_ids must be unique."
             )
 
     def select_threshold(self) -> float:

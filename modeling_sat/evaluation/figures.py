@@ -64,7 +64,7 @@ def iou_by_size(results: Results) -> Figure:
 
 
 def accuracy_over_thresholds(results: Results, constants: Mapping[str, float]) -> Figure:
-    """Fig. 7: GT-known Loc at every threshold; a dot at the one in use, dotted lines for boxes that look at nothing.
+    """Fig. 7: GT-known Loc at every threshold; a dot at the one in use, dotted lines for the constant boxes.
 
     Args:
         constants: name of a constant box → its GT-known Loc, a fraction.

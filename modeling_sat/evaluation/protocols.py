@@ -177,7 +177,7 @@ class WsolEvaluationProtocol(Protocol):
         if not valid.all():
             raise ValueError(
                 f"the ground-truth box {boxes[~valid][0].tolist()} is inverted or negative; `wsolevaluation` expects "
-                "0 <= x_min <= x_max and 0 <= y_min <= y_max, in original pixels. Correct or drop the box."
+                "0 <= x_min <= x_max and 0 <= y_min <= y_max, in original pixels. Correct or remove the box."
             )
         scaled = boxes * np.tile(view.resize[::-1], 2) / np.tile(image_size[::-1], 2)
         if view.crop is not None:

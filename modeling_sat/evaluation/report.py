@@ -75,7 +75,7 @@ class EvaluatedRun:
         """Reads a folder; `name` is the folder's own by default.
 
         Raises:
-            ValueError: it is no folder of an evaluation, or one without boxes and masks, which a report is about.
+            ValueError: it is not a folder of an evaluation, or one without boxes and masks, which a report is about.
         """
         folder = Path(folder)
         if not (folder / METRICS_FILE).is_file() or not (folder / RECORDS_FILE).is_file():
@@ -141,7 +141,7 @@ def _check_comparable(runs: Sequence[EvaluatedRun]) -> None:
         raise ValueError("There is nothing to report; give at least one folder that scripts/evaluate.py wrote.")
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
-        raise ValueError(f"Two results are called the same: {', '.join(names)}. Give each a name of its own.")
+        raise ValueError(f"Two results have the same name: {', '.join(names)}. Give each its own name.")
     first = runs[0]
     images = {record["image_id"] for record in first.evaluator.records}
     for run in runs[1:]:
@@ -218,7 +218,7 @@ def _markdown(runs: Sequence[EvaluatedRun], sheets: dict[str, str]) -> str:
 
 
 def _metrics_table(runs: Sequence[EvaluatedRun]) -> str:
-    """Metrics of each run, and in two more columns what looks at nothing: constant boxes, and maps for the pixels."""
+    """Metrics of each run, and in two more columns the constant baselines: boxes, and maps for the pixels."""
     result = runs[0].result
     boxes, maps = result.constant_box_baselines, result.constant_map_baselines
     constants, header = [], []

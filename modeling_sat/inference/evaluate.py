@@ -103,7 +103,7 @@ class EvaluationSettings:
     dataset_options: str | None = field(
         default=None, metadata={"help": "options of the dataset's reader: in JSON, from Python also a mapping"}
     )
-    trust_remote_code: bool = field(default=False, metadata={"help": "run the code that a model of others brings"})
+    trust_remote_code: bool = field(default=False, metadata={"help": "run code that comes with someone else's model"})
 
     def __post_init__(self):
         if self.threshold is not None and not 0 <= self.threshold < 1:
@@ -118,7 +118,7 @@ def evaluate_checkpoint(settings: EvaluationSettings) -> EvaluationResult:
 
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
     the validation split, where it has boxes or masks; the one saved in the checkpoint. Images held out of train that
-    the checkpoint may have been trained on are no validation split: a warning counts them, and only where
+    the checkpoint may have been trained on are not a validation split: a warning counts them, and only where
     `validation_fraction` asks for them is a threshold chosen on them, whose source is then "train". One chosen on
     validation images is saved into the processor of a checkpoint folder if it is that of `post_process_localization`:
     protocol `sat`, and the view that the processor shows, looked at once. Of another view it would be the wrong one:
@@ -274,7 +274,7 @@ def read_validation(data: EvaluatedData) -> tuple[Dataset | None, str | None]:
         return None, None
     if why_not is not None:
         warnings.warn(
-            f"{why_not} The threshold is chosen on them as you ask, is called chosen on train, and is not saved.",
+            f"{why_not} The threshold is chosen on them as you ask, is recorded as chosen on train, and is not saved.",
             stacklevel=2,
         )
     return with_boxes(validation), "validation" if why_not is None else "train"
@@ -296,7 +296,7 @@ def check_labels(model: torch.nn.Module, dataset: Dataset) -> None:
     nameless = all(name.startswith("LABEL_") for name in own)
     if nameless:
         warnings.warn(
-            "The checkpoint's classes have no names; they are taken to stand in the dataset's order.", stacklevel=2
+            "The checkpoint's classes have no names; they are assumed to be in the dataset's order.", stacklevel=2
         )
     if different and not nameless:
         raise ValueError(

@@ -18,7 +18,7 @@ QUIET_SUFFIXES = ANNOTATION_SUFFIXES | DOCUMENT_SUFFIXES | {".yaml", ".yml"}
 
 
 class PredictionError(ValueError):
-    """A run that cannot give any box, said in a sentence."""
+    """A run that cannot give any box; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ImageFiles:
                     (found if is_utf8(file) else unnamed)[_absolute(file)] = file
         if others:
             logger.warning(
-                "Not read, being no images of a known kind: %s. Convert them to JPEG or PNG if they are images.",
+                "Not read, because they are not images of a known kind: %s. Convert them to JPEG or PNG if they are images.",
                 passed_over(others.values()),
             )
         if unnamed:

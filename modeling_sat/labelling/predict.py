@@ -1,7 +1,7 @@
 """Images in; a file of boxes, and pictures of maps and boxes, out.
 
 What is found goes into `unfinished.jsonl` as the images pass, so that memory grows by their names alone and an
-interrupted run goes on where it was; every other file is made from it at the end.
+interrupted run continues where it stopped; every other file is made from it at the end.
 """
 
 import os
@@ -62,7 +62,7 @@ def predict_images(
     Writes `predictions.jsonl` (one `Prediction` a line, in the order of the image paths), `overlays/<name>.jpg` and
     `review.html`, which shows them from the least to the most confident, what `format` adds, and `skipped.txt`
     with a sentence for each image that cannot be read. Called again with the same arguments after an interruption, it
-    goes on where it was; after its end it begins anew.
+    continues where it stopped; after its end it starts from scratch.
 
     Args:
         model: folder or Hub id of a checkpoint, see `load_checkpoint`.
@@ -76,7 +76,7 @@ def predict_images(
         batch_size: images in one forward pass of each process.
         mixed_precision: `no`, `fp16` or `bf16`; None: what `accelerate launch` says.
         draw_overlays: whether to draw map and boxes over each image.
-        trust_remote_code: run the code that a model of others brings.
+        trust_remote_code: run code that comes with someone else's model.
 
     Raises:
         PredictionError: an argument or the output folder cannot be used, or no image gets a box.
@@ -131,7 +131,7 @@ def predict_images(
         except OSError as error:
             raise PredictionError(
                 f"{error.filename2 or error.filename or output_dir} cannot be written ({error.strerror or error}). Free "
-                "the disk or choose another output folder; the same command then goes on where this one was."
+                "the disk or choose another output folder; the same command then continues where this one stopped."
             ) from error
         finally:
             accelerator.end_training()
@@ -190,7 +190,7 @@ def _conclude(files: ImageFiles, journal: Journal, output_dir: Path) -> Predicti
     """Divides the entries of all images, in the order of their paths, into `predictions.jsonl` and `skipped.txt`.
 
     Raises:
-        PredictionError: an image has no whole entry any more.
+        PredictionError: an image no longer has a complete entry.
     """
     summary = PredictionSummary()
     offsets = journal.offsets()
@@ -198,7 +198,7 @@ def _conclude(files: ImageFiles, journal: Journal, output_dir: Path) -> Predicti
     if missing:
         raise PredictionError(
             f"{journal.file} was changed by something else while this run wrote it: {missing} of the {len(files.paths)} "
-            "images have no whole entry there. Nothing was concluded; the same command does them again."
+            "images have no complete entry there. The results were not written; the same command processes them again."
         )
     with written_aside(output_dir / "predictions.jsonl") as predictions:
         for entry in journal.entries(offsets[str(path)] for path in files.paths):

@@ -51,7 +51,7 @@ def family_of(config: PreTrainedConfig) -> Family:
     """
     if config.model_type not in FAMILIES:
         raise ValueError(
-            f"A {config.model_type!r} cannot be a backbone, since it is not known where its patches stand. Choose one of "
+            f"A {config.model_type!r} cannot be a backbone, since the position of its patches is unknown. Choose one of "
             f"{', '.join(map(repr, FAMILIES))}."
         )
     return FAMILIES[config.model_type]

@@ -21,7 +21,7 @@ class ClassRows:
         names: the wanted classes, in their order.
         rows: for each of them its row in the old classifier, or None where there is none.
         ambiguous: those without a row because their name stands for several.
-        by_position: the old classes have no names, and were taken for those of ImageNet-1k in their order.
+        by_position: the old classes have no names, and were assumed to be ImageNet-1k's in their order.
         source: how the checkpoint is called.
         source_names: of the old classes, by row.
     """
@@ -59,7 +59,7 @@ class ClassRows:
         if self.ambiguous:
             said += f" Not guessed, since the name stands for several classes or is there twice: {_listed(self.ambiguous)}."
         if kept and self.by_position:
-            said += " It has no names for its classes; its 1000 rows are taken for ImageNet-1k's in their order."
+            said += " It has no names for its classes; its 1000 rows are assumed to be ImageNet-1k's in their order."
         return said
 
 

@@ -22,7 +22,7 @@ STRIP = 1 << 20
 
 
 class ImageError(ValueError):
-    """Something is no image that can be shown to a model."""
+    """Something is not an image that can be shown to a model."""
 
 
 def is_array(image: Any) -> bool:

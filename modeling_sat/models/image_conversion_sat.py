@@ -1,4 +1,4 @@
-"""Whatever people have for an image, as the upright RGB image that a person sees; or a sentence that says why not."""
+"""Turns whatever people have for an image into the upright RGB image that a person sees, or says why it cannot."""
 
 import base64
 import os
@@ -59,7 +59,7 @@ def read_image(image: Any, timeout: float | None = None) -> Image.Image:
         An image of mode RGB without metadata: whatever is done to it, it is not turned again.
 
     Raises:
-        ImageError: the file is missing or is no image, or the URL gives none, by name; or it is something else.
+        ImageError: the file is missing or is not an image, or the URL gives none, by name; or it is something else.
     """
     if isinstance(image, dict) and image.keys() >= {"bytes", "path"}:
         image = image["path"] if image["bytes"] is None else image["bytes"]
@@ -193,7 +193,7 @@ def pixel_limit() -> int:
     """Pixels that an image file may have: `MAX_MEGAPIXELS`, or what the environment says.
 
     Raises:
-        ImageError: the environment variable is no number above 0.
+        ImageError: the environment variable is not a number above 0.
     """
     given = os.environ.get("SAT_MAX_MEGAPIXELS")
     if not given:

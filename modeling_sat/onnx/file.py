@@ -30,7 +30,7 @@ def write_onnx(program: ExportedProgram, file: Path, opset: int | None = None) -
     (written,) = (operators.version for operators in model.opset_import if operators.domain == "")
     if opset not in (None, written):
         raise ValueError(
-            f"opset {opset} is none that PyTorch writes; leave it out, or choose {written} or a later one"
+            f"opset {opset} is not one that PyTorch writes; leave it out, or choose {written} or a later one"
         )
     graph = model.graph
     # PyTorch leaves stack traces, which name folders of this machine, and calls the free axes `s99` and `16*s30`.

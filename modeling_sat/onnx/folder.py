@@ -30,7 +30,7 @@ ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 class ExportError(ValueError):
-    """A model that cannot be exported as asked, said in a sentence."""
+    """A model that cannot be exported as asked; the message says why."""
 
 
 def export_model(
@@ -95,7 +95,7 @@ def _check_settings(model: PreTrainedModel, format: str, precision: str, opset: 
     if precision not in PRECISIONS:
         raise ExportError(f"The precision is {precision!r}; choose one of {', '.join(PRECISIONS)}.")
     if format == "torch" and precision == "int8":
-        raise ExportError("int8 is there for the format onnx alone; choose that, or float16.")
+        raise ExportError("int8 exists only for the format onnx; choose that, or float16.")
     if format == "torch" and opset is not None:
         raise ExportError("The format torch has no opset; leave it out, or choose the format onnx.")
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]

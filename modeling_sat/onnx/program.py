@@ -31,7 +31,7 @@ def export_program(model: nn.Module) -> ExportedProgram:
     Returns:
         a program whose `module()(pixel_values)` takes float32 (batch, channels, height, width) of at least two patches
         each way and gives a dict of `logits` (batch, num_labels) and `localization_map` (batch, h, w) in [0, 1], both
-        float32. Its guards do not see a size that is no multiple of the patch: the pixels beyond are left out.
+        float32. Its guards do not see a size that is not a multiple of the patch: the pixels beyond are left out.
     """
     patch_height, patch_width = pair(model.config.patch_size)
     parameter = next(model.parameters())

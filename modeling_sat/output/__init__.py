@@ -1,1 +1,1 @@
-"""What a run leaves on the disk: in a folder of its own, each file whole or not there, and where it goes on from."""
+"""What a run leaves on the disk: in a folder of its own, each file whole or not there, and where it continues from."""

@@ -64,7 +64,7 @@ def as_json(content: Any, **arguments: Any) -> str:
         if where is None:
             raise
         raise ValueError(
-            f"{where[0] or 'A number'} is {where[1]}, which is no result and which JSON has not."
+            f"{where[0] or 'A number'} is {where[1]}, which is not a result, and which JSON does not have."
         ) from error
 
 
@@ -87,7 +87,7 @@ def read_json(file: str | Path) -> dict[str, Any]:
 
     Raises:
         OSError: it is not there, or cannot be read.
-        ValueError: it is no JSON, or something else than a mapping.
+        ValueError: it is not JSON, or something else than a mapping.
     """
     content = json.loads(Path(file).read_text(encoding="utf-8"))
     if not isinstance(content, dict):

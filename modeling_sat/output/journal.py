@@ -1,4 +1,4 @@
-"""What an interrupted run has done, so that the same command goes on from there."""
+"""What an interrupted run has done, so that the same command continues from there."""
 
 import json
 import os

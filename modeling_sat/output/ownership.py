@@ -19,7 +19,7 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, er
 
 
 class FolderInUseError(ValueError):
-    """Another run writes to the folder, said in a sentence."""
+    """Another run writes to the folder; the message says why."""
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _take(lock: FileLock, folder: Path) -> str | None:
                 f"({error.strerror or error}). Choose a folder that you may write to."
             )
         warnings.warn(
-            f"The file system of {folder} knows no locks ({error.strerror}); make sure that no other run writes there.",
+            f"The file system of {folder} does not support locks ({error.strerror}); make sure that no other run writes there.",
             stacklevel=4,
         )
     return None

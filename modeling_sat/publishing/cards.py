@@ -181,12 +181,12 @@ def small_picture(path: Path) -> bytes:
     """A picture as JPEG, at most `PICTURE_WIDTH` pixels wide.
 
     Raises:
-        PublishingError: it is no image.
+        PublishingError: it is not an image.
     """
     try:
         image = decode_image(path)
     except ImageError as error:
-        raise PublishingError(f"{path} is no image that can be read ({error}).") from error
+        raise PublishingError(f"{path} is not an image that can be read ({error}).") from error
     image.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
     buffer = BytesIO()
     image.save(buffer, format="JPEG", quality=88)

@@ -64,7 +64,7 @@ def read_if_there(path: Path) -> dict[str, Any] | None:
     """A JSON file's content, or None where there is no such file.
 
     Raises:
-        PublishingError: it is no JSON mapping.
+        PublishingError: it is not a JSON mapping.
     """
     if not path.is_file():
         return None
@@ -79,7 +79,7 @@ def _weights(folder: Path) -> list[Path]:
         return [folder / SAFE_WEIGHTS_NAME]
     index = read_if_there(folder / SAFE_WEIGHTS_INDEX_NAME)
     if index is None:
-        raise PublishingError(f"{folder} has no {SAFE_WEIGHTS_NAME}: weights are published as safetensors alone.")
+        raise PublishingError(f"{folder} has no {SAFE_WEIGHTS_NAME}: weights are published only as safetensors.")
     shards = [folder / name for name in sorted(set(index["weight_map"].values()))]
     missing = [shard.name for shard in shards if not shard.is_file()]
     if missing:

@@ -1,4 +1,4 @@
-"""What can go wrong on the way to the Hub, said in sentences."""
+"""What can go wrong on the way to the Hub, as messages."""
 
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -12,7 +12,7 @@ from ..sentences import first_line
 
 
 class PublishingError(ValueError):
-    """A checkpoint that cannot be published, said in a sentence."""
+    """A checkpoint that cannot be published; the message says why."""
 
 
 _TOKEN = "Make one with write permission at https://huggingface.co/settings/tokens and give it by `hf auth login` or HF_TOKEN."

@@ -44,7 +44,7 @@ def prepare_repository(
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise PublishingError(
-            f"{repo_id!r} is no name on the Hub; give owner/name, of letters, digits, '-', '_' and '.', at most 96 "
+            f"{repo_id!r} is not a name on the Hub; give owner/name, of letters, digits, '-', '_' and '.', at most 96 "
             "characters."
         ) from error
     api = HfApi(token=token)

@@ -158,7 +158,7 @@ def _line(
 
 
 def _constants(axes: Axes, results: StudyResults, metric: str, line: Callable) -> None:
-    """Grey lines of what looks at nothing, named in the legend."""
+    """Grey lines of the constant baselines, named in the legend."""
     known = {name: metrics[metric] for name, metrics in results.constants().items() if metric in metrics}
     for (name, values), style in zip(known.items(), cycle((":", "--"))):
         line(float(np.mean(values)), color="0.4", linestyle=style, linewidth=1, label=CONSTANT_TITLES[name])

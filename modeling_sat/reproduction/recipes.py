@@ -94,7 +94,7 @@ class Run:
             differ = differences(_read(record), self.identity) if record.is_file() else [f"it has no {IDENTITY_FILE}"]
             if differ:
                 raise ConfigurationError(
-                    f"{self.folder} holds a run by other settings: {'; '.join(differ)}. Choose another --output_dir, "
+                    f"{self.folder} holds a run with other settings: {'; '.join(differ)}. Choose another --output_dir, "
                     "or remove that folder."
                 )
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -207,7 +207,7 @@ def parse_fields(arguments: Sequence[str]) -> dict[str, Any]:
             name, _, value = argument[2:].partition("=")
             fields[name] = [value] if "=" in argument else []
         elif not fields:
-            raise ConfigurationError(f"{argument!r} belongs to no option.")
+            raise ConfigurationError(f"{argument!r} does not belong to an option.")
         else:
             fields[next(reversed(fields))].append(argument)
     for name in fields:

@@ -131,7 +131,7 @@ class Runner:
             Folder of each failed run → why.
 
         Raises:
-            Stopped: by Ctrl-C or SIGTERM; the same command goes on later.
+            Stopped: by Ctrl-C or SIGTERM; the same command continues later.
         """
         todo = [run for run in runs if commands(run, self.scripts)]
         done, failed, begun = len(runs) - len(todo), {}, time.monotonic()

@@ -64,7 +64,7 @@ def _threshold(outcome: Outcome) -> str:
         "test": "threshold chosen on the test images themselves, the published habit",
         "train": "threshold chosen on images that may have been trained on",
         "fixed": f"threshold fixed at {outcome.threshold:g}, without images to choose it on",
-    }.get(outcome.threshold_source, f"threshold {outcome.threshold:g}, of which no record says who chose it")
+    }.get(outcome.threshold_source, f"threshold {outcome.threshold:g}, and no record says how it was chosen")
 
 
 def _classes(outcome: Outcome) -> str:

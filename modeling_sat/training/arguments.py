@@ -242,7 +242,7 @@ def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any
         extended_by: the files on the way to this one, outermost first.
 
     Raises:
-        ConfigurationError: a file is missing, is no YAML or extends itself; a key does not exist; or a list or a
+        ConfigurationError: a file is missing, is not YAML or extends itself; a key does not exist; or a list or a
             mapping is given to a field that takes one value.
     """
     content = _read_yaml(path)

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder so that the same command goes on from there, and from nowhere else."""
+"""What a run leaves in its folder so that the same command continues from there, and from nowhere else."""
 
 import json
 import warnings
@@ -55,25 +55,25 @@ def checkpoints_of(output_dir: str | Path) -> list[Path]:
 
 
 def whole_checkpoint(arguments: SATTrainingArguments) -> Path | None:
-    """The checkpoint to go on from: the one that is asked for, or the last whole one of the run's folder.
+    """The checkpoint to continue from: the one that is asked for, or the last whole one of the run's folder.
 
     A warning says which are passed over.
 
     Raises:
         ConfigurationError: the one that is asked for is not whole; or there are some and none of them is; or there is
-            a trained model without one, which starting anew would replace.
+            a trained model without one, which a new start would replace.
     """
     needs = {"fp16": arguments.fp16, "averaged": arguments.ema_decay is not None, "processes": arguments.world_size}
     if arguments.resume_from_checkpoint is not None:
         named = Path(arguments.resume_from_checkpoint)
         if not (named / TRAINER_STATE_NAME).is_file():
             raise ConfigurationError(
-                f"{named} is no checkpoint of a training: it has no {TRAINER_STATE_NAME}. Give a checkpoint-N folder, "
-                "or leave resume_from_checkpoint out to go on from the last one in output_dir."
+                f"{named} is not a checkpoint of a training: it has no {TRAINER_STATE_NAME}. Give a checkpoint-N folder, "
+                "or leave resume_from_checkpoint out to continue from the last one in output_dir."
             )
         reason = damage(named, **needs)
         if reason is not None:
-            raise ConfigurationError(f"{named} is not whole: {reason}. Give another checkpoint-N folder.")
+            raise ConfigurationError(f"{named} is incomplete: {reason}. Give another checkpoint-N folder.")
         return named
     passed_over = []
     for checkpoint in checkpoints_of(arguments.output_dir):
@@ -81,21 +81,21 @@ def whole_checkpoint(arguments: SATTrainingArguments) -> Path | None:
         if reason is None:
             if passed_over and arguments.process_index == 0:
                 warnings.warn(
-                    f"Not whole: {'; '.join(passed_over)}. Training goes on from {checkpoint}, the one before.",
+                    f"Incomplete: {'; '.join(passed_over)}. Training continues from {checkpoint}, the previous one.",
                     stacklevel=2,
                 )
             return checkpoint
         passed_over.append(f"{checkpoint} ({reason})")
     if passed_over:
         raise ConfigurationError(
-            f"No checkpoint in {arguments.output_dir} is whole: {'; '.join(passed_over)}. Choose another output_dir to "
-            f"train anew, or remove {'them' if len(passed_over) > 1 else 'it'} to train anew here."
+            f"No checkpoint in {arguments.output_dir} is complete: {'; '.join(passed_over)}. Choose another output_dir to "
+            f"train from scratch, or remove {'them' if len(passed_over) > 1 else 'it'} to train from scratch here."
         )
     return None
 
 
 def check_nothing_is_replaced(output_dir: str | Path, record: RunRecord) -> None:
-    """Called where there is no checkpoint to go on from.
+    """Called where there is no checkpoint to continue from.
 
     A trained model of the same settings is trained again, with a warning: `save_strategy="no"` leaves nothing else.
 
@@ -108,16 +108,16 @@ def check_nothing_is_replaced(output_dir: str | Path, record: RunRecord) -> None
     )
     if weights is None:
         return
-    remedy = "Choose another output_dir, or remove the model to train anew here."
+    remedy = "Choose another output_dir, or remove the model to train from scratch here."
     if not (folder / RUN_FILE).is_file():
-        raise ConfigurationError(f"{folder} holds a model ({weights.name}) that no training here has made. {remedy}")
-    differences = differences_between(_read_run(folder / RUN_FILE, "train anew"), record)
+        raise ConfigurationError(f"{folder} holds a model ({weights.name}) that was not trained here. {remedy}")
+    differences = differences_between(_read_run(folder / RUN_FILE, "train from scratch"), record)
     if differences:
         raise ConfigurationError(
-            f"{folder} holds the model of another run and no checkpoint to go on from: {'; '.join(differences)}. {remedy}"
+            f"{folder} holds the model of another run but no checkpoint to continue from: {'; '.join(differences)}. {remedy}"
         )
     warnings.warn(
-        f"{folder} holds a trained model and no checkpoint to go on from; it is trained anew from step 0.",
+        f"{folder} holds a trained model but no checkpoint to continue from; it is trained again from step 0.",
         stacklevel=2,
     )
 
@@ -142,7 +142,7 @@ def explain_failed_writing(output_dir: str | Path) -> Iterator[None]:
         left = f"{checkpoint} is whole" if checkpoint else "no checkpoint was saved before"
         raise TrainingStopped(
             f"The model cannot be saved in {output_dir} ({reason}); {left}. Make room on the disk, or lower "
-            "save_total_limit, and run the same command again to go on."
+            "save_total_limit, and run the same command again to continue."
         ) from error
 
 
@@ -150,7 +150,7 @@ def explain_failed_writing(output_dir: str | Path) -> Iterator[None]:
 def explain_failed_reading(checkpoint: str | Path | None) -> Iterator[None]:
     """
     Raises:
-        TrainingStopped: a file of the checkpoint is whole and yet not one that this training can go on from.
+        TrainingStopped: a file of the checkpoint is whole and yet not one that this training can continue from.
     """
     try:
         yield
@@ -168,7 +168,7 @@ def explain_failed_reading(checkpoint: str | Path | None) -> Iterator[None]:
     ) as error:
         reason = first_line(error)
         raise TrainingStopped(
-            f"Training cannot go on from {checkpoint} ({reason}); it may be of another training. Remove it to go on from "
+            f"Training cannot continue from {checkpoint} ({reason}); it may be of another training. Remove it to continue from "
             "the one before it, or choose another output_dir."
         ) from error
 
@@ -201,7 +201,7 @@ def images_record(
 
     Args:
         is_held_out: the validation images were taken from train.
-        earlier: of the trainings that this one goes on from, whose images it has been trained on too.
+        earlier: of the trainings that this one continues from, whose images it has been trained on too.
     """
     folder = data_arguments.data_dir
     record = ImagesRecord(data_dir=folder and str(Path(folder).resolve()), numbered_by=NUMBERED_BY)
@@ -217,7 +217,7 @@ def images_record(
 
 
 def without_trained(validation: Dataset, earlier: Iterable[RunRecord]) -> Dataset | None:
-    """The validation images that no training which this one goes on from was trained on; None where there are none."""
+    """The validation images that no training which this one continues from was trained on; None where there are none."""
     for record in earlier:
         if record.trained is None:
             continue
@@ -236,7 +236,7 @@ def without_trained(validation: Dataset, earlier: Iterable[RunRecord]) -> Datase
 
 
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:
-    """Refuses to go on from a checkpoint of a run that was told otherwise.
+    """Refuses to continue from a checkpoint of a run that was told otherwise.
 
     Raises:
         ConfigurationError: with what differs. A longer or shorter run is the same run only while its learning rate
@@ -245,13 +245,15 @@ def check_same_run(checkpoint: Path, record: RunRecord) -> None:
     places = (checkpoint.parent / RUN_FILE, checkpoint / RUN_FILE)
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        warnings.warn(f"{checkpoint} does not say by which settings it was trained; going on from it.", stacklevel=2)
+        warnings.warn(
+            f"{checkpoint} does not say with which settings it was trained; training continues from it.", stacklevel=2
+        )
         return
-    differences = differences_between(_read_run(path, f"go on from {checkpoint}"), record)
+    differences = differences_between(_read_run(path, f"continue from {checkpoint}"), record)
     if differences:
         raise ConfigurationError(
             f"{checkpoint} is of another run: {'; '.join(differences)}. Give the settings of that run to go on with "
-            "it, or another output_dir to begin a new one."
+            "it, or another output_dir to start a new one."
         )
 
 
@@ -295,7 +297,7 @@ def _read_run(path: Path, purpose: str) -> RunRecord:
     try:
         return RunRecord.load(path)
     except RunRecordError as error:
-        raise ConfigurationError(f"{error}; remove it to {purpose} by the settings of now.") from error
+        raise ConfigurationError(f"{error}; remove it to {purpose} with the present settings.") from error
 
 
 def check_weights_fit(checkpoint: Path, model: nn.Module) -> None:
@@ -320,7 +322,7 @@ def check_weights_fit(checkpoint: Path, model: nn.Module) -> None:
         names = read_json(config).get("id2label", {}) if config.is_file() else {}
     except ValueError as error:
         raise ConfigurationError(
-            f"{config} cannot be read ({error}); remove {checkpoint} to go on from the one before it."
+            f"{config} cannot be read ({error}); remove {checkpoint} to continue from the one before it."
         ) from error
     for index, name in names.items():
         now = model.config.id2label.get(int(index))

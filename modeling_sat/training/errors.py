@@ -2,7 +2,7 @@
 
 
 class ConfigurationError(ValueError):
-    """A run configuration that cannot work, said in a sentence."""
+    """A run configuration that cannot work; the message says why."""
 
 
 class TrainingStopped(RuntimeError):
@@ -10,4 +10,4 @@ class TrainingStopped(RuntimeError):
 
 
 class TrainingDiverged(TrainingStopped):
-    """The loss is no number any more."""
+    """The loss is no longer a number."""

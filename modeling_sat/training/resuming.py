@@ -1,4 +1,4 @@
-"""transformers' Trainer whose checkpoints are whole, and which goes on from them as if it had not stopped.
+"""transformers' Trainer whose checkpoints are whole, and which continues from them as if it had not stopped.
 
 Whatever leans on a private method of `transformers.Trainer` stands here, each with what it needs it for;
 `pyproject.toml` allows the versions of transformers that have them as they are meant here.
@@ -91,7 +91,7 @@ class ResumableTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint) -> None:
-        """Overridden because it is told which checkpoint a training goes on from, and callbacks are not."""
+        """Overridden because it is told which checkpoint a training continues from, and callbacks are not."""
         if checkpoint is None:
             return
         self._find_best(Path(checkpoint))
@@ -105,7 +105,7 @@ class ResumableTrainer(Trainer):
         best = Path(self.state.best_model_checkpoint)
         if not best.is_dir() or not self._has_weights(best):
             raise TrainingStopped(
-                f"The training has ended, but its best checkpoint, {best}, is not there or not whole. Run the same "
+                f"The training has ended, but its best checkpoint, {best}, is missing or incomplete. Run the same "
                 "command again, without metric_for_best_model and load_best_model_at_end, to end with the last one."
             )
         with explain_failed_reading(best):

@@ -51,7 +51,7 @@ def train(
 ) -> SATTrainer:
     """Trains and saves model, processor with its calibrated threshold, and trainer state to `arguments.output_dir`.
 
-    If the folder already holds a checkpoint of the run, training goes on from there.
+    If the folder already holds a checkpoint of the run, training continues from there.
 
     Raises:
         ConfigurationError, DatasetError, FolderInUseError, ProcessError: before the first step, in a sentence.
@@ -161,7 +161,7 @@ def publish(trainer: SATTrainer) -> None:
     except PublishingError as error:
         folder = trainer.args.output_dir
         raise PublishingError(
-            f"{error} The trained model is whole in {folder}: python scripts/push_to_hub.py --model {folder} --repo_id "
+            f"{error} The trained model is complete in {folder}: python scripts/push_to_hub.py --model {folder} --repo_id "
             f"{trainer.hub_model_id}"
         ) from error
     if trainer.is_world_process_zero():
@@ -216,7 +216,7 @@ def checkpoint_to_resume(arguments: SATTrainingArguments, model: PreTrainedModel
 
 
 def earlier_trainings(model: str | None, arguments: SATTrainingArguments) -> list[RunRecord]:
-    """The records of what this training goes on from: a run's model, its own checkpoint, or both.
+    """The records of what this training continues from: a run's model, its own checkpoint, or both.
 
     Raises:
         ConfigurationError: one cannot be read.
@@ -250,8 +250,8 @@ def explain_failure(arguments: SATTrainingArguments) -> Iterator[None]:
             raise
         reason = first_line(error)
         raise TrainingStopped(
-            f"A process that reads images died ({reason}), most often for want of memory. Run the same command again "
-            f"to go on from the last checkpoint in {arguments.output_dir}, with fewer than "
+            f"A process that reads images died ({reason}), most often for lack of memory. Run the same command again "
+            f"to continue from the last checkpoint in {arguments.output_dir}, with fewer than "
             f"{arguments.dataloader_num_workers} dataloader_num_workers if it happens again."
         ) from error
 

@@ -34,7 +34,7 @@ def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreT
         reason = first_line(error)
         model = model_arguments.model
         where = (
-            "" if model is None or Path(model).exists() else "there is no such folder, and the Hub does not give it: "
+            "" if model is None or Path(model).exists() else "there is no such folder, and the Hub does not have it: "
         )
         raise ConfigurationError(
             f"Training cannot start from {model}: {where}{reason}. Give a folder by --model; "

@@ -33,7 +33,7 @@ def usable_trackers(report_to: str | list[str] | None) -> list[str]:
     for name in names:
         if name not in INTEGRATION_TO_CALLBACK:
             hint = did_you_mean(name, INTEGRATION_TO_CALLBACK, f"There are {', '.join(INTEGRATION_TO_CALLBACK)}.")
-            raise UnknownTrackerError(f"report_to has {name!r}, which is no tracker. {hint}")
+            raise UnknownTrackerError(f"report_to has {name!r}, which is not a tracker. {hint}")
         try:
             INTEGRATION_TO_CALLBACK[name]()
             usable.append(name)
@@ -62,7 +62,7 @@ class TolerantTracker:
         except Exception as error:  # each tracker fails in its own way
             self.failed = True
             warnings.warn(
-                f"{self.name} cannot be reached ({type(error).__name__}: {error}). Training goes on without it; the "
+                f"{self.name} cannot be reached ({type(error).__name__}: {error}). Training continues without it; the "
                 "log is in trainer_state.json.",
                 stacklevel=2,
             )

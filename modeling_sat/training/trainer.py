@@ -206,7 +206,7 @@ class SATTrainer(ResumableTrainer):
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
         view = evaluation_view(self.args.protocol, pair(self.model.config.image_size), self.args.view)
         evaluator = LocalizationEvaluator(self.args.protocol, view)
-        with torch.random.fork_rng(devices=[]):  # a loader draws a number; training goes on as if it had not
+        with torch.random.fork_rng(devices=[]):  # a loader draws a number; training continues as if it had not
             evaluate_localization(
                 self.evaluated_model(), self.processing_class, dataset, evaluator, self.accelerator,
                 batch_size=self.args.per_device_eval_batch_size, num_workers=self.args.dataloader_num_workers,

@@ -19,7 +19,7 @@ from ..sentences import first_line
 MANIFEST_FILE = "manifest.json"
 """In a checkpoint: size and CRC-32 of each file that going on from it reads."""
 AVERAGE_FILE = "ema.safetensors"
-"""In a checkpoint of a run with `ema_decay`: the average, beside the weights that it goes on from."""
+"""In a checkpoint of a run with `ema_decay`: the average, beside the weights that it continues from."""
 _NOT_READ = {CONFIG_NAME, IMAGE_PROCESSOR_NAME, RUN_FILE, MANIFEST_FILE, "README.md", "training_args.bin"}
 _DIVIDED = ("pytorch_model_fsdp", "optimizer_", "global_step")
 """How the folders of weights and states begin that FSDP and DeepSpeed write."""

@@ -157,7 +157,7 @@ def test_without_a_record_they_may_have_been_trained_on(data, tmp_path):
     for model in (tmp_path, "org/a-checkpoint"):
         validation, why_not = evaluated(model, data_dir=data).validation()
         assert f"all {len(validation)} images held out of train may have been trained on" in why_not
-        with pytest.raises(ValueError, match="these are no validation images"):
+        with pytest.raises(ValueError, match="these are not validation images"):
             evaluated(model, data_dir=data).split("validation")
 
 
@@ -267,7 +267,7 @@ def test_only_what_was_not_trained_on_is_called_validation_and_saved(data, check
     with pytest.warns(UserWarning, match="6 images held out of train may have been trained on"):
         result = evaluate()
     assert (result.threshold_source, result.saved_to_checkpoint) == ("fixed", False)
-    with pytest.warns(UserWarning, match="is called chosen on train, and is not saved"):
+    with pytest.warns(UserWarning, match="is recorded as chosen on train, and is not saved"):
         result = evaluate(validation_fraction=0.1)
     assert (result.threshold_source, result.saved_to_checkpoint) == ("train", False)
     assert (checkpoint / "preprocessor_config.json").read_text() == before
@@ -280,7 +280,7 @@ def test_classes_without_names_are_said():
     class Labelled:
         features = {"label": type("Names", (), {"names": ["cat", "cow", "dog"]})}
 
-    with pytest.warns(UserWarning, match="have no names; they are taken to stand in the dataset's order"):
+    with pytest.warns(UserWarning, match="have no names; they are assumed to be in the dataset's order"):
         check_labels(tiny_model(num_labels=3), Labelled)
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint must not do: run its own code unasked, or bring weights that are no numbers."""
+"""What a checkpoint must not do: run its own code unasked, or bring weights that are not numbers."""
 
 import json
 import subprocess

@@ -233,7 +233,7 @@ class TestTimm:
         source = vit(num_labels=1000)
         save_file(timm_names(source), tmp_path / "vit.safetensors")
         names = {0: "goldfish", 1: "n01440764", 2: "axolotl of mine"}
-        with pytest.warns(UserWarning, match="2 of the 3 classes keep .* taken for ImageNet-1k's in their order"):
+        with pytest.warns(UserWarning, match="2 of the 3 classes keep .* assumed to be ImageNet-1k's in their order"):
             conversion = convert_checkpoint(
                 tmp_path / "vit.safetensors", "timm", classifier="class_token", id2label=names, **HEADS
             )

@@ -64,7 +64,7 @@ class TestReadPicture:
         "content, sentence",
         [
             (b"", "a.png is empty"),
-            (bytes(MAX_MEGABYTES * 1_000_000 + 1), "a.png has 20 MB; at most 20 MB are taken"),
+            (bytes(MAX_MEGABYTES * 1_000_000 + 1), "a.png has 20 MB; at most 20 MB are accepted"),
             (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a.png cannot be read as a picture"),
             (encoded(NOISE, "PNG")[:-60], "a.png cannot be read as a picture"),
             (encoded(Image.new("1", (8000, 7000)), "PNG"), "a.png has more than 50 million pixels"),

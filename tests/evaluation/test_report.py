@@ -101,7 +101,7 @@ def test_what_does_not_compare_is_refused(other, sentence, tmp_path):
 
 def test_two_of_one_name_are_refused(tmp_path):
     run = EvaluatedRun.load(evaluated(tmp_path / "a"))
-    with pytest.raises(ValueError, match="called the same: a, a"):
+    with pytest.raises(ValueError, match="have the same name: a, a"):
         write_report([run, run], tmp_path / "report")
 
 

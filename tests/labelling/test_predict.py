@@ -246,7 +246,7 @@ def test_entries_that_another_program_writes_are_not_concluded(checkpoint, photo
     with monkeypatch.context() as patched:
         patched.setattr(Labeller, "describe", described)
         with pytest.raises(
-            PredictionError, match=r"was changed by something else .* 1 of the 8 images have no whole entry"
+            PredictionError, match=r"was changed by something else .* 1 of the 8 images have no complete entry"
         ):
             predict_images(checkpoint, [photographs], tmp_path, batch_size=1)
     assert not (tmp_path / "predictions.jsonl").exists()

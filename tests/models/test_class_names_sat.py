@@ -92,7 +92,7 @@ def test_all_of_imagenet_in_another_order():
         (["dog", "newt"], ANIMALS, "1 of the 2 classes keep their weights in the classifier of X, matched by name; new are 1: 'newt'."),
         (["newt"], ANIMALS, "The classifier of X is left out, .* 1 classes .* wanted are 'newt', .* knows 'cat', 'dog', 'horse'."),
         (["newt"], NAMELESS[:3], "the checkpoint has no names for its 3 classes."),
-        (["goldfish"], NAMELESS, "taken for ImageNet-1k's in their order."),
+        (["goldfish"], NAMELESS, "assumed to be ImageNet-1k's in their order."),
     ],
 )  # fmt: skip
 def test_what_is_said(wanted, there, said):

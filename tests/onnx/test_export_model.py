@@ -134,7 +134,7 @@ def test_an_opset_that_cannot_be_written(tmp_path):
 
     program = torch.export.export(LogitsAndMap(), (images(),))
     with pytest.raises(
-        ValueError, match="opset 99 is none that PyTorch writes; leave it out, or choose 18 or a later"
+        ValueError, match="opset 99 is not one that PyTorch writes; leave it out, or choose 18 or a later"
     ):
         write_onnx(program, tmp_path / "model.onnx", opset=99)
     write_onnx(program, tmp_path / "model.onnx", opset=18)
@@ -169,7 +169,7 @@ def test_what_is_not_the_model_is_not_kept(model, processor, exported, tmp_path,
     [
         ({"precision": "int4"}, "The precision is 'int4'; choose one of float32, float16, int8"),
         ({"format": "tflite"}, "The format is 'tflite'; choose one of onnx, torch"),
-        ({"format": "torch", "precision": "int8"}, "int8 is there for the format onnx alone"),
+        ({"format": "torch", "precision": "int8"}, "int8 exists only for the format onnx"),
         ({"format": "torch", "opset": 18}, "The format torch has no opset"),
         ({"output_dir": "{checkpoint}"}, "holds a checkpoint, whose config.json would be lost"),
         ({"output_dir": "{checkpoint}/config.json"}, "config.json cannot be written .File exists"),

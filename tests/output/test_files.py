@@ -61,7 +61,7 @@ def test_json_has_no_nan(tmp_path, value):
     content = {"metrics": {"top1_cls": 0.5, "boxes": [[1.0, value]]}}
     with pytest.raises(ValueError, match=r"metrics\.boxes\.0\.1 is -?(nan|inf)"):
         as_json(content)
-    with pytest.raises(ValueError, match="which JSON has not"):
+    with pytest.raises(ValueError, match="which JSON does not have"):
         write_json(tmp_path / "metrics.json", content)
     assert not list(tmp_path.iterdir())
 

@@ -111,7 +111,10 @@ def failing_lock(monkeypatch, number):
 
 def test_a_file_system_without_locks_is_said(monkeypatch, tmp_path):
     failing_lock(monkeypatch, errno.ENOLCK)
-    with pytest.warns(UserWarning, match="knows no locks .* make sure that no other run"), folder_of_one_run(tmp_path):
+    with (
+        pytest.warns(UserWarning, match="does not support locks .* make sure that no other run"),
+        folder_of_one_run(tmp_path),
+    ):
         pass
 
 

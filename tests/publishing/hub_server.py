@@ -326,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif operation["key"] == "deletedFile" and files.pop(value["path"], None) is None:
                 raise _Refused(404, "A file with this name doesn't exist", "EntryNotFound")
         if revision not in repository.branches:
-            raise _Refused(400, f"{revision} is no branch")
+            raise _Refused(400, f"{revision} is not a branch")
         commit = repository.add(revision, message, files)
         if self.hub.commits_to_drop > 0:
             self.hub.commits_to_drop -= 1

@@ -194,7 +194,7 @@ def test_the_last_picture_of_the_training(checkpoint):
 @pytest.mark.parametrize("name", ["nowhere.png", "words.png"])
 def test_a_picture_that_is_none(checkpoint, tmp_path, name):
     (tmp_path / "words.png").write_text("no picture")
-    with pytest.raises(PublishingError, match=r"There is no picture|is no image"):
+    with pytest.raises(PublishingError, match=r"There is no picture|is not an image"):
         card_files(checkpoint, NAME, settings=CardSettings(picture=tmp_path / name))
 
 

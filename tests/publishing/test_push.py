@@ -95,7 +95,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("name", ["a/b/c", "some one/sat", "someone/-sat", "someone/sat..tiny", "https://hub/a"])
     def test_no_name(self, hub, shared_checkpoint, name):
-        assert "is no name on the Hub; give owner/name" in refused(shared_checkpoint, name)
+        assert "is not a name on the Hub; give owner/name" in refused(shared_checkpoint, name)
         assert hub.requests == []
 
     @pytest.mark.parametrize("kind", ["dataset", "space"])

@@ -69,7 +69,7 @@ def test_one_commit_at_the_end(server, tmp_path):
         ("hf_wrong", [], "the Hub does not accept the token"),
         ("hf_other", [], "may not write there"),
         ("hf_write", ["--hub_strategy", "every_save"], "hub_strategy is every_save"),
-        ("hf_write", ["--hub_model_id", "a/b/c"], "is no name on the Hub"),
+        ("hf_write", ["--hub_model_id", "a/b/c"], "is not a name on the Hub"),
     ],
 )
 def test_what_cannot_be_published_is_not_trained(server, tmp_path, token, options, said):

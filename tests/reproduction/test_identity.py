@@ -238,7 +238,7 @@ def test_a_run_that_was_tampered_with_is_refused(tmp_path):
     run.write_config()
     record = run.folder / "cell.json"
     record.write_text(record.read_text().replace('"area_target": 0.25', '"area_target": 0.5'))
-    with pytest.raises(ConfigurationError, match=r"holds a run by other settings: area_target 0\.5 and 0\.25"):
+    with pytest.raises(ConfigurationError, match=r"holds a run with other settings: area_target 0\.5 and 0\.25"):
         run.write_config()
     record.unlink()
     with pytest.raises(ConfigurationError, match="it has no cell"):

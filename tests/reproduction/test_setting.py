@@ -33,7 +33,7 @@ def results(*outcomes: Outcome) -> StudyResults:
         ([change(threshold_source="fixed")], "threshold fixed at 0.4, without images to choose it on."),
         ([change(threshold_source="test")], "threshold chosen on the test images themselves, the published habit."),
         ([change(threshold_source="train")], "threshold chosen on images that may have been trained on."),
-        ([change(threshold_source=None)], "threshold 0.4, of which no record says who chose it."),
+        ([change(threshold_source=None)], "threshold 0.4, and no record says how it was chosen."),
         ([change(threshold=None, threshold_source=None)], "no threshold."),
         ([CHOSEN, CHOSEN, change(threshold_source="fixed")],
          "threshold chosen on validation images (2 runs: a), threshold fixed at 0.4, without images to choose it on (1 run: a)."),

@@ -134,7 +134,7 @@ def test_fields_of_the_command_line():
         parse_fields(["--area_targt", "0.3"])
     with pytest.raises(ConfigurationError, match="seed is that of each run; give them by --seeds"):
         parse_fields(["--seed", "3"])
-    with pytest.raises(ConfigurationError, match="'cub' belongs to no option"):
+    with pytest.raises(ConfigurationError, match="'cub' does not belong to an option"):
         parse_fields(["cub"])
 
 

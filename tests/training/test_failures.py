@@ -122,7 +122,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(tmp_path):
 
 
 def test_a_reading_process_that_dies(tmp_path):
-    """As a user starts it: a process of its own, whose worker is killed as the kernel does for want of memory."""
+    """As a user starts it: a process of its own, whose worker is killed as the kernel does for lack of memory."""
     options = [*SAVING[: SAVING.index("--max_steps")], "--max_steps", 100_000, "--save_strategy", "steps", "--save_steps",
                1000, "--eval_strategy", "no", "--dataloader_num_workers", 1, "--logging_steps", 5]  # fmt: skip
     command = [str(part) for part in (sys.executable, TRAIN, *options, "--output_dir", tmp_path)]
@@ -161,7 +161,7 @@ def test_a_reading_process_that_dies(tmp_path):
         (["--label_smoothing_factor", 0.1], "label_smoothing_factor is 0.1; the model computes its own losses"),
         (
             ["--report_to", "tensorbord"],
-            "report_to has 'tensorbord', which is no tracker. Did you mean 'tensorboard'?",
+            "report_to has 'tensorbord', which is not a tracker. Did you mean 'tensorboard'?",
         ),
         ([*MATCHING, "--metric_for_best_model", "gt_know_loc"], "Did you mean 'gt_known_loc'?"),
         ([*MATCHING, "--metric_for_best_model", "eval_loss"], "The validation images have no metric 'loss'"),
@@ -194,8 +194,8 @@ def test_a_training_state_that_was_cut_off(tmp_path):
     shutil.copytree(tmp_path / "checkpoint-6", tmp_path / "checkpoint-7")
     (tmp_path / "checkpoint-7" / "model.safetensors").write_bytes(b"")
     output = trained(*SAVING, "--output_dir", tmp_path)
-    assert f"Not whole: {tmp_path / 'checkpoint-7'} (its model.safetensors has 0 bytes" in output
-    assert f"goes on from {tmp_path / 'checkpoint-6'}" in output
+    assert f"Incomplete: {tmp_path / 'checkpoint-7'} (its model.safetensors has 0 bytes" in output
+    assert f"continues from {tmp_path / 'checkpoint-6'}" in output
 
 
 def test_the_run_record_is_json(tmp_path):

@@ -194,7 +194,7 @@ def test_another_run_is_not_gone_on_with(undisturbed, tmp_path, changed, sentenc
 def test_what_is_no_checkpoint_is_refused(tmp_path, place):
     (tmp_path / "empty").mkdir()
     options = ["--resume_from_checkpoint", tmp_path / place, "--output_dir", tmp_path / "run"]
-    assert "is no checkpoint of a training" in refused(*DROPPING, *SCENARIOS["steps"], *options)
+    assert "is not a checkpoint of a training" in refused(*DROPPING, *SCENARIOS["steps"], *options)
 
 
 def test_a_longer_run_goes_on(undisturbed, tmp_path):

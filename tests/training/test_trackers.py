@@ -25,7 +25,7 @@ EVALUATED = [
 
 
 def test_an_unknown_tracker_names_the_nearest():
-    with pytest.raises(UnknownTrackerError, match=r"'wandbb', which is no tracker\. Did you mean 'wandb'"):
+    with pytest.raises(UnknownTrackerError, match=r"'wandbb', which is not a tracker\. Did you mean 'wandb'"):
         usable_trackers(["wandbb"])
 
 

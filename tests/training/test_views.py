@@ -27,7 +27,7 @@ def test_crops_are_windows_of_the_resized_image():
         left, top = pixels[0, 0, :2]
         assert (pixels == np.asarray(numbered(12))[top : top + 8, left : left + 8]).all()
         corners.add((left, top))
-    # 5 × 5 corners are possible; 40 draws that hit fewer than 10 of them are no uniform draws.
+    # 5 × 5 corners are possible; 40 draws that hit fewer than 10 of them are not uniform draws.
     assert len(corners) >= 10
     assert max(left for left, _ in corners) == 4
 

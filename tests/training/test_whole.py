@@ -192,7 +192,7 @@ def test_where_none_is_whole_nothing_begins_anew(tmp_path):
     for step in (2, 4):
         empty(make_checkpoint(tmp_path / f"checkpoint-{step}") / "model.safetensors")
     with pytest.raises(
-        ConfigurationError, match=r"No checkpoint in .* is whole: .*checkpoint-4 .*checkpoint-2 .*remove"
+        ConfigurationError, match=r"No checkpoint in .* is complete: .*checkpoint-4 .*checkpoint-2 .*remove"
     ):
         whole_checkpoint(arguments(tmp_path))
 
@@ -203,7 +203,7 @@ def test_the_one_that_is_asked_for_is_not_replaced(tmp_path):
     asked = arguments(tmp_path, resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
     assert whole_checkpoint(asked) == tmp_path / "checkpoint-4"
     cut(tmp_path / "checkpoint-4" / "optimizer.pt")
-    with pytest.raises(ConfigurationError, match=r"checkpoint-4 is not whole: its optimizer\.pt has"):
+    with pytest.raises(ConfigurationError, match=r"checkpoint-4 is incomplete: its optimizer\.pt has"):
         whole_checkpoint(asked)
 
 
@@ -248,13 +248,13 @@ def test_records_of_older_runs_and_other_spellings(tmp_path):
 def test_a_trained_model_is_not_replaced_without_a_word(tmp_path):
     check_nothing_is_replaced(tmp_path, RECORD)
     empty(tmp_path / "model.safetensors")
-    with pytest.raises(ConfigurationError, match="that no training here has made"):
+    with pytest.raises(ConfigurationError, match="that was not trained here"):
         check_nothing_is_replaced(tmp_path, RECORD)
     write_record(tmp_path, learning_rate=0.2)
     with pytest.raises(ConfigurationError, match=r"model of another run .*learning_rate 0\.2, now 0\.1"):
         check_nothing_is_replaced(tmp_path, RECORD)
     write_record(tmp_path)
-    with pytest.warns(UserWarning, match="trained anew from step 0"):
+    with pytest.warns(UserWarning, match="trained again from step 0"):
         check_nothing_is_replaced(tmp_path, RECORD)
 
 
@@ -269,14 +269,14 @@ def test_classes_that_changed_places(tmp_path):
     with pytest.raises(ConfigurationError, match="class 0 is 'dog' there and 'cat' in the data"):
         check_weights_fit(checkpoint, model)
     (checkpoint / "config.json").write_text('{"id2label": ')
-    with pytest.raises(ConfigurationError, match=r"config.json cannot be read .* go on from the one before it"):
+    with pytest.raises(ConfigurationError, match=r"config.json cannot be read .* continue from the one before it"):
         check_weights_fit(checkpoint, model)
 
 
 @pytest.mark.parametrize("error", [KeyError("state"), ValueError("a group of another size"), EOFError()])
 def test_what_fits_no_more_is_said(error):
     with (
-        pytest.raises(TrainingStopped, match="Training cannot go on from checkpoint-4"),
+        pytest.raises(TrainingStopped, match="Training cannot continue from checkpoint-4"),
         explain_failed_reading("checkpoint-4"),
     ):
         raise error
