@@ -407,8 +407,8 @@ def test_threshold_and_multiple_objects_reach_the_boxes(checkpoint, photographs,
     image = photographs / "photograph.jpg"
     for name, settings in {
         "low": {"threshold": 0.1},
-        "high": {"threshold": 0.9},
-        "many": {"threshold": 0.9, "multiple_objects": True},
+        "high": {"threshold": 0.6},
+        "many": {"threshold": 0.6, "multiple_objects": True},
     }.items():
         predict_images(checkpoint, [image], tmp_path / name, draw_overlays=False, **settings)
     boxes = {
