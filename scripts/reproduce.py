@@ -20,7 +20,11 @@ def main() -> None:
     if not continues_alone():
         return
     parser = HfArgumentParser(
-        ReproductionOptions, description=__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
+        ReproductionOptions,
+        usage="%(prog)s STUDY --dataset NAME [--option value …]",
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("study", choices=list(STUDIES))
     try:
