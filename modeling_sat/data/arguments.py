@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any
-
-import datasets
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..field_roles import Role
-from .checks import OnBadImage
-from .loading import load_wsol_dataset
-from .schema import DatasetError
+from .errors import DatasetError, OnBadImage
+
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass
@@ -62,7 +62,7 @@ class DataArguments:
 
     def load(
         self, split: str | Sequence[str] | None = None, *, seed: int | None = 0, **changed: Any
-    ) -> datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict:
+    ) -> "datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict":
         """The images, as `load_wsol_dataset` reads them. Of an option given twice, `dataset_options` say the last word.
 
         Args:
@@ -73,6 +73,8 @@ class DataArguments:
         Raises:
             MissingSplitError, DatasetError: see `load_wsol_dataset`.
         """
+        from .loading import load_wsol_dataset  # whoever only declares the options need not wait for all readers
+
         own = {name: getattr(self, name) for name in CHOICE}
         options = {**own, "seed": seed or 0, **self.reader_options, **changed}
         return load_wsol_dataset(self.dataset, self.data_dir, split, **options)
