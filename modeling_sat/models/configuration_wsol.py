@@ -43,7 +43,7 @@ class WSOLConfig(ViTConfig):
     drop_path_rate: float | int = 0.1
 
     def __post_init__(self, **kwargs):
-        if __name__.startswith("modeling_sat."):
+        if type(self).__module__.startswith("modeling_sat."):
             # Installed, the Auto classes and pipelines know the method; a config that names code itself asks for trust.
             kwargs.pop("custom_pipelines", None)
             kwargs.pop("auto_map", None)

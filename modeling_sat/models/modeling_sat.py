@@ -143,6 +143,8 @@ class SATModel(SATPreTrainedModel):
     ```
     """
 
+    _keys_to_ignore_on_load_unexpected = (r"^(patch_)?classifier\.",)
+
     def __init__(self, config: SATConfig):
         super().__init__(config)
         self.post_init()

@@ -130,7 +130,7 @@ def test_a_view_of_the_file_is_stored_as_it_is_seen(tmp_path, write_image, monke
         ),
     )
     monkeypatch.setattr(
-        "modeling_sat.data.preparation.load_wsol_dataset",
+        "modeling_sat.data.loading.load_wsol_dataset",
         lambda *args, **options: datasets.DatasetDict(train=table),
     )
     prepare_dataset(PreparationSettings("fgvc_aircraft", str(tmp_path / "out")))

@@ -450,7 +450,7 @@ def test_names_are_relative_to_what_holds_all_inputs(photographs):
         ({"model": "{tmp}/absent"}, "absent cannot be used: there is no such folder"),
         ({"model": "{tmp}/empty/README.txt"}, "README.txt is not a checkpoint: it is a file"),
         ({"model": "{tmp}/empty"}, "empty is not a checkpoint: it has no config.json; it holds README.txt"),
-        ({"model": "{tmp}/vit"}, "vit cannot be used: its ViTImageProcessorPil makes no boxes"),
+        ({"model": "{tmp}/vit"}, "vit cannot be used: its ViTImageProcessorPil does not make boxes"),
         ({"model": "{tmp}/disguised"}, "disguised holds a ViTModel, which gives no localization map"),
         ({"model": "{tmp}/beheaded"}, "beheaded lacks weights of its model: patch_classifier.bias"),
         ({"model": "{tmp}/damaged"}, "damaged cannot be used: "),

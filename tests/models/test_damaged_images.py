@@ -75,7 +75,7 @@ def test_rows_and_training_views(photographs):
 
 def test_evaluation(photographs, checkpoint, tmp_path):
     settings = EvaluationSettings(str(checkpoint), "folder", str(tmp_path), str(photographs), validation_fraction=0)
-    assert evaluate_checkpoint(settings)["num_images"] == 2 * len(DAMAGED)
+    assert evaluate_checkpoint(settings).num_images == 2 * len(DAMAGED)
 
 
 def test_labelling(photographs, checkpoint, tmp_path):

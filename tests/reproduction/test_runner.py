@@ -17,6 +17,7 @@ from PIL import Image
 from transformers import HfArgumentParser
 
 import modeling_sat.reproduction as package
+from modeling_sat.data import DatasetError
 from modeling_sat.reproduction import ReproductionOptions
 from modeling_sat.reproduction.recipes import Recipe, make_run
 from modeling_sat.reproduction.runner import Runner, commands, read_outcome
@@ -201,7 +202,7 @@ def call(*arguments):
     ],
 )
 def test_bad_input_gets_a_sentence(arguments, sentence, tmp_path):
-    with pytest.raises(ConfigurationError, match=sentence):
+    with pytest.raises((ConfigurationError, DatasetError), match=sentence):
         call(*arguments, "--output_dir", tmp_path)
 
 
@@ -224,10 +225,8 @@ def test_masks_are_asked_for_before_anything_runs(tmp_path):
 
 @pytest.mark.parametrize("study", [name for name in STUDIES if name not in ("table4", "fig6")])
 def test_boxes_are_asked_for_before_anything_runs(study, tmp_path, monkeypatch):
-    import modeling_sat.reproduction.command as module
-
     masks_alone = Dataset.from_dict({"boxes": [[], []], "mask": [1, 1]})
-    monkeypatch.setattr(module, "load_wsol_dataset", lambda *args, **options: masks_alone)
+    monkeypatch.setattr("modeling_sat.data.loading.load_wsol_dataset", lambda *args, **options: masks_alone)
     with pytest.raises(
         ConfigurationError, match=f"{study} is about boxes, .* have none, masks alone; it shows .*table4"
     ):

@@ -20,7 +20,7 @@ FILES = sorted(CONFIGS.rglob("*.yaml"))
 PARTS = {
     kind: [path.stem for path in FILES if path.parent.name == kind] for kind in ("datasets", "backbones", "methods")
 }
-SHARED = [path for path in FILES if path.parent.name in PARTS or path.stem in ("authors", "paper")]
+SHARED = [path for path in FILES if {path.parent.name, path.stem} & {*PARTS, *PARTS["methods"], "authors"}]
 RUNS = [path for path in FILES if path not in SHARED]
 BENCHMARKS = [
     "cub", "imagenet", "openimages30k", "stanford_cars", "stanford_dogs", "fgvc_aircraft", "tiny_imagenet", "folder",
@@ -74,7 +74,7 @@ def test_the_command_at_the_head_names_the_file_or_a_run_of_it(path):
         assert words[words.index("--config") + 1] == named(path)
     elif "--config" in words:
         config = Path(words[words.index("--config") + 1])
-        assert {config.parent.name, config.stem.rpartition("_")[2]} & {path.stem}
+        assert path.stem == config.parent.name or config.stem.endswith(path.stem)
         read_config(ROOT / config)
 
 

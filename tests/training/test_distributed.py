@@ -99,8 +99,6 @@ def cam() -> list:
 def test_a_baseline_is_divided_exactly_too(tmp_path):
     for name, (processes, batch_size, accumulation) in DIVISIONS.items():
         arguments = [*cam(), *options(batch_size, accumulation)[len(TINY) :], "--method", "cam"]
-        drop = arguments.index("--drop_path_rate")
-        del arguments[drop : drop + 2]
         trained(*arguments, "--output_dir", tmp_path / name, processes=processes)
         assert parameter_difference(tmp_path / "one", tmp_path / name) < 1e-5
         assert log_difference(tmp_path / "one", tmp_path / name) < 1e-5

@@ -182,7 +182,7 @@ def test_the_one_before_is_taken_and_said(tmp_path):
     (tmp_path / "checkpoint-10" / "optimizer.pt").unlink()
     empty(tmp_path / "checkpoint-6" / "scheduler.pt")
     with pytest.warns(
-        UserWarning, match="checkpoint-10 .it has no optimizer.pt.; .*checkpoint-6 .*checkpoint-4, the one"
+        UserWarning, match="checkpoint-10 .it has no optimizer.pt.; .*checkpoint-6 .*checkpoint-4, the previous one"
     ):
         assert whole_checkpoint(arguments(tmp_path)).name == "checkpoint-4"
 
@@ -221,7 +221,7 @@ def test_the_average_and_the_scaler_are_needed_where_the_run_has_them(tmp_path):
 def test_a_damaged_run_record(tmp_path, text):
     checkpoint = make_checkpoint(tmp_path / "checkpoint-4")
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"run\.json cannot be read .*; remove it to go on"):
+    with pytest.raises(ConfigurationError, match=r"run\.json cannot be read .*; remove it to continue"):
         check_same_run(checkpoint, RECORD)
 
 
