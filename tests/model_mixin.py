@@ -338,6 +338,14 @@ class ModelMixin:
         assert outputs.logits.dtype == torch.bfloat16
         self.assert_in_float32(outputs)
 
+    def test_reentrant_checkpointing_is_refused(self, model):
+        with pytest.raises(ValueError, match="use_reentrant is True"):
+            model.gradient_checkpointing_enable({"use_reentrant": True})
+
+
+class ThoroughModelMixin(ModelMixin):
+    """With what takes seconds: compiled, exported, divided over devices, trained."""
+
     def test_compiles_into_one_graph(self, model, inputs):
         torch.compiler.reset()
         compiled = torch.compile(model, fullgraph=True, backend="eager")
@@ -389,7 +397,3 @@ class ModelMixin:
         if losses[0].area_loss is not None:
             assert losses[-1].area_loss < 0.1
             assert losses[-1].normalization_loss < losses[0].normalization_loss
-
-    def test_reentrant_checkpointing_is_refused(self, model):
-        with pytest.raises(ValueError, match="use_reentrant is True"):
-            model.gradient_checkpointing_enable({"use_reentrant": True})

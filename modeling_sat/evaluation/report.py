@@ -150,7 +150,7 @@ def _check_comparable(runs: Sequence[EvaluatedRun]) -> None:
             differences = ", ".join(f"{key} {first.setting[key]} and {run.setting[key]}" for key in other)
             raise ValueError(
                 f"{first.folder} and {run.folder} were not measured in the same way: {differences}. Evaluate both "
-                "alike; numbers of two protocols or views do not compare."
+                "in the same way; results of different protocols or views cannot be compared."
             )
         if {record["image_id"] for record in run.evaluator.records} != images:
             raise ValueError(f"{first.folder} and {run.folder} were measured on different images of the same split.")

@@ -315,7 +315,7 @@ def check_weights_fit(checkpoint: Path, model: nn.Module) -> None:
         raise ConfigurationError(
             f"{checkpoint} is of another model: {wrong[0]} is {there.get(wrong[0], 'missing')} there and "
             f"{expected.get(wrong[0], 'missing')} in this one. Choose another output_dir, or the configuration that "
-            "it was trained by."
+            "it was trained with."
         )
     config = checkpoint / CONFIG_NAME
     try:

@@ -38,7 +38,7 @@ def build_model(model_arguments: ModelArguments, class_names: list[str]) -> PreT
         )
         raise ConfigurationError(
             f"Training cannot start from {model}: {where}{reason}. Give a folder by --model; "
-            "scripts/convert_checkpoint.py makes one of a timm, SAT or ViT checkpoint."
+            "scripts/convert_checkpoint.py makes one of a checkpoint of timm or of a method's authors."
         ) from error
 
 

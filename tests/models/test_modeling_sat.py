@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_mixin import LABELS, ModelMixin, assert_same, images, tiny_config, tiny_model
+from model_mixin import LABELS, ModelMixin, ThoroughModelMixin, assert_same, images, tiny_config, tiny_model
 from transformers import (
     AttentionInterface,
     ResNetConfig,
@@ -26,7 +26,7 @@ from modeling_sat.models.losses_wsol import area_loss, normalization_loss
 from modeling_sat.models.modeling_wsol import PatchClassifier
 
 
-class TestPatchTokens(ModelMixin):
+class TestPatchTokens(ThoroughModelMixin):
     config = {}
 
     @pytest.mark.skipif(not shutil.which("g++"), reason="flex attention on CPU compiles with g++, which is not here")
@@ -46,7 +46,7 @@ class TestPatchTokens(ModelMixin):
             assert_same(compiled(inputs), model(inputs), rtol=1e-5, atol=1e-5)
 
 
-class TestClassToken(ModelMixin):
+class TestClassToken(ThoroughModelMixin):
     config = {"classifier": "class_token"}
 
     def test_class_maps_need_patch_tokens(self, model, inputs):
@@ -70,7 +70,7 @@ class TestNonSquareImage(ModelMixin):
     config = {"image_size": (16, 40)}
 
 
-class TestNonSquarePatch(ModelMixin):
+class TestNonSquarePatch(ThoroughModelMixin):
     config = {"image_size": (32, 24), "patch_size": (8, 4)}
 
 

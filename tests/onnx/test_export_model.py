@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from model_mixin import images
+from model_mixin import images, model_of
 
 from modeling_sat import SATConfig, SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.onnx import ExportError, ONNXModel, export_model, export_program, folder
@@ -197,3 +197,12 @@ def test_packages_that_are_not_installed_are_named(model, processor, tmp_path, m
     monkeypatch.setattr(folder, "ONNX_PACKAGES", ("onnx", "onnx_of_nowhere"))
     with pytest.raises(ExportError, match=r'onnx_of_nowhere is not installed: pip install "modeling_sat\[export\]"'):
         export_model(model, processor, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone"), [("sat", "dinov2_with_registers"), ("sat", "dinov3_vit"), ("ts_cam", "vit")]
+)
+def test_other_methods_and_backbones(method, backbone, tmp_path):
+    processor = SATImageProcessor(size={"height": 32, "width": 32})
+    parity = export_model(model_of(method, backbone), processor, tmp_path / "exported")
+    assert parity.is_exact and parity.logits < 1e-4
