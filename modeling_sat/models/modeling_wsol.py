@@ -23,6 +23,7 @@ from .configuration_wsol import WSOLConfig, pair
 from .image_processing_sat import SATImageProcessor
 from .loading_wsol import StartsFromViT
 from .losses_wsol import share_of_batch
+from .multiscale_sat import min_max
 from .pipeline_sat import WeaklySupervisedLocalizationPipeline
 
 
@@ -112,9 +113,7 @@ def normalized_map_of(class_maps: torch.Tensor, classes: torch.Tensor) -> torch.
         (batch, h, w) float32 in [0, 1].
     """
     chosen = classes[:, None, None, None].expand(-1, 1, *class_maps.shape[2:])
-    maps = class_maps.gather(1, chosen).squeeze(1).float()
-    lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-    return (maps - lowest) / (highest - lowest).clamp(min=1e-5)
+    return min_max(class_maps.gather(1, chosen).squeeze(1).float())
 
 
 class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):

@@ -64,11 +64,11 @@ def localize(model: nn.Module, pixel_values: torch.Tensor, quality: str = "fast"
     finest = seen[0]["localization_map"].shape[-2:]
     means = {name: torch.stack([_to_size(maps[name], finest) for maps in seen]).mean(dim=0) for name in names}
     if of_a_class:
-        means["localization_map"] = _min_max(means["localization_map"])
+        means["localization_map"] = min_max(means["localization_map"])
     return ModelOutput(logits=probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log(), **means)
 
 
-def _min_max(maps: torch.Tensor) -> torch.Tensor:
+def min_max(maps: torch.Tensor) -> torch.Tensor:
     """Maps (batch, h, w), each normalized to [0, 1]."""
     lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     return (maps - lowest) / (highest - lowest).clamp(min=1e-5)
