@@ -111,10 +111,11 @@ class SATPreTrainedModel(WSOLPreTrainedModel):
 
     @torch.no_grad()
     def initialize_weights(self):
-        super().initialize_weights()  # the backbone initialises its own, and knows nothing of the spatial token
+        # The backbone initialises its own weights, and knows nothing of these. First, so that seeds give what they gave.
         embeddings = self.vit.embeddings
         for token in (embeddings.spatial_token, embeddings.spatial_position_embedding):
             init.trunc_normal_(token, std=self.config.initializer_range)  # unless it has been loaded
+        super().initialize_weights()
 
     def encode_and_locate(self, pixel_values: torch.Tensor, **kwargs) -> tuple[Tokens, torch.Tensor]:
         """The tokens, and the maps of the spatial layers (batch, num_spatial_layers, h, w)."""
