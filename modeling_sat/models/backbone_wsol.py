@@ -5,7 +5,8 @@ attention are hooked onto its modules, so that the names of its weights stay wha
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any
@@ -86,6 +87,17 @@ def build_backbone(config: WSOLConfig) -> PreTrainedModel:
             for branch in (block.attention, block.mlp):
                 branch.register_forward_hook(DropPath(rate))
     return backbone
+
+
+@contextmanager
+def initialised_later() -> Iterator[None]:
+    """Models of transformers initialise themselves when they are made; those made here are left to whoever holds them."""
+    original = PreTrainedModel.init_weights
+    PreTrainedModel.init_weights = lambda model: None
+    try:
+        yield
+    finally:
+        PreTrainedModel.init_weights = original
 
 
 def blocks_of(backbone: PreTrainedModel) -> nn.ModuleList:
@@ -193,4 +205,13 @@ def check_size(
         )
 
 
-__all__ = ["FAMILIES", "Family", "Tokens", "blocks_of", "build_backbone", "check_size", "family_of"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Tokens",
+    "blocks_of",
+    "build_backbone",
+    "check_size",
+    "family_of",
+    "initialised_later",
+]

@@ -97,8 +97,8 @@ class SATPreTrainedModel(WSOLPreTrainedModel):
     config: SATConfig
     config_class = SATConfig
 
-    def __init__(self, config: SATConfig, *args, **kwargs):
-        super().__init__(config, *args, **kwargs)
+    def extend_backbone(self) -> None:
+        config = self.config
         position = self.first_patch if self.family.is_rotary else None
         add_spatial_token(self.vit.embeddings, config.hidden_size, position)
         if position is not None:
@@ -106,15 +106,22 @@ class SATPreTrainedModel(WSOLPreTrainedModel):
         # Eq. 4 divides q·k, summed over heads, by √D; the authors average q·k/√d over heads (`Model/SAT.py:160,171`).
         heads, by_head_mean = config.num_attention_heads, config.spatial_query_scaling == "head_mean"
         scale = (config.hidden_size // heads) ** -0.5 / heads if by_head_mean else config.hidden_size**-0.5
+        if self.vit.device.type != "meta":
+            for block in self.blocks:
+                # Earlier versions made each attention twice. Passing over its random numbers keeps seeds, and with them
+                # every number that was trained from random weights.
+                type(block.attention)(self.vit.config)
         for block in self.blocks[-config.num_spatial_layers :]:
             read_attention(block.attention, SpatialQueryAttention(-1 if position is None else position, scale))
 
     @torch.no_grad()
     def initialize_weights(self):
-        # The backbone initialises its own weights, and knows nothing of these. First, so that seeds give what they gave.
+        # The backbone knows nothing of these, which come after its own embeddings and before its blocks.
         embeddings = self.vit.embeddings
-        for token in (embeddings.spatial_token, embeddings.spatial_position_embedding):
-            init.trunc_normal_(token, std=self.config.initializer_range)  # unless it has been loaded
+        if not getattr(embeddings, "_is_hf_initialized", False):
+            embeddings.apply(self.vit._initialize_weights)
+            for token in (embeddings.spatial_token, embeddings.spatial_position_embedding):
+                init.trunc_normal_(token, std=self.config.initializer_range)  # unless it has been loaded
         super().initialize_weights()
 
     def encode_and_locate(self, pixel_values: torch.Tensor, **kwargs) -> tuple[Tokens, torch.Tensor]:

@@ -24,8 +24,7 @@ class TSCAMForWeaklySupervisedLocalization(ClassMapModel):
     config: TSCAMConfig
     config_class = TSCAMConfig
 
-    def __init__(self, config: TSCAMConfig):
-        super().__init__(config)
+    def extend_backbone(self) -> None:
         for block in self.blocks:
             read_attention(block.attention, class_token_row)
 

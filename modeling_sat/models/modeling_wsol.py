@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .attention_wsol import Readings
-from .backbone_wsol import Tokens, blocks_of, build_backbone, check_size, family_of
+from .backbone_wsol import Tokens, blocks_of, build_backbone, check_size, family_of, initialised_later
 from .configuration_wsol import WSOLConfig, pair
 from .image_processing_sat import SATImageProcessor
 from .loading_wsol import StartsFromViT
@@ -140,10 +140,17 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
         # What `from_pretrained(…, area_target=2.0)` sets, it sets after the config has checked itself.
         config.validate()
         super().__init__(config, *args, **kwargs)
-        self.vit = build_backbone(config)
+        with initialised_later():
+            self.vit = build_backbone(config)
         self.family = family_of(self.vit.config)
         self.first_patch = self.family.prefix + getattr(self.vit.config, "num_register_tokens", 0)
         self._interpolates = "interpolate_pos_encoding" in inspect.signature(self.vit.forward).parameters
+        self.extend_backbone()
+        if next(self.vit.parameters()).device.type != "meta":
+            self.initialize_weights()  # before there is a head, so that a seed gives both what it always gave
+
+    def extend_backbone(self) -> None:
+        """What the method adds to `self.vit` and reads of it."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
