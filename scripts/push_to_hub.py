@@ -2,7 +2,7 @@
 
 python scripts/push_to_hub.py --model outputs/run --repo_id someone/sat-birds --evaluation outputs/evaluation
 
-A repository of that name is made, or updated if it holds a SAT checkpoint. The token is that of `hf auth login` or of
+A repository of that name is made, or updated if it holds a checkpoint of the same method. The token is that of `hf auth login` or of
 HF_TOKEN. With --card_only FILE nothing is sent: the card is written to FILE, and its picture beside it.
 """
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument(
         "--revision", metavar="BRANCH", help="publish on this branch, made if it is new; default: main"
     )
-    parser.add_argument("--commit_message", default="Publish a SAT checkpoint")
+    parser.add_argument("--commit_message", default="Publish a checkpoint")
     parser.add_argument("--replace", action="store_true", help="publish over another model of that name")
     parser.add_argument(
         "--evaluation", nargs="+", default=[], metavar="DIR", help="output_dir of scripts/evaluate.py, for the card"

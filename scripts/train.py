@@ -1,4 +1,4 @@
-"""Trains a SAT on labelled images.
+"""Trains SAT, or another method, on labelled images.
 
 accelerate launch scripts/train.py --config scripts/configs/folder/deit_tiny.yaml --data_dir photographs
 """

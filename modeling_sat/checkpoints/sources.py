@@ -129,7 +129,7 @@ def convert_checkpoint(
             name (`match_classes`); of an authors' file it names the classes in the file's order.
 
     Raises:
-        CheckpointError: the file is missing or unreadable, it fits nothing of a ViT, weights are NaN or infinite, it
+        CheckpointError: the file is missing or unreadable, it does not fill a ViT, weights are NaN or infinite, it
             brings code of its own, or the folder cannot be written.
     """
     if source not in (*SOURCES, "vit"):

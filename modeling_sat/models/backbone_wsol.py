@@ -42,7 +42,8 @@ FAMILIES = {
     "dinov2_with_registers": Family(antialias=True),
     "dinov3_vit": Family(is_rotary=True),
 }
-"""Model types of transformers on which every method can be built. Another needs what `check_blocks` looks for."""
+"""Model types of transformers on which every method can be built. Another needs the blocks that
+`blocks_of` looks for."""
 
 
 def family_of(config: PreTrainedConfig) -> Family:

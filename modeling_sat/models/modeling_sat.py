@@ -106,7 +106,7 @@ class SATPreTrainedModel(WSOLPreTrainedModel):
         # Eq. 4 divides q·k, summed over heads, by √D; the authors average q·k/√d over heads (`Model/SAT.py:160,171`).
         heads, by_head_mean = config.num_attention_heads, config.spatial_query_scaling == "head_mean"
         scale = (config.hidden_size // heads) ** -0.5 / heads if by_head_mean else config.hidden_size**-0.5
-        if self.vit.device.type != "meta":
+        if config.backbone_config is None and self.vit.device.type != "meta":
             for block in self.blocks:
                 # Earlier versions made each attention twice. Passing over its random numbers keeps seeds, and with them
                 # every number that was trained from random weights.

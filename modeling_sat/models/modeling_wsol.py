@@ -313,6 +313,7 @@ if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
 
 
 __all__ = [
+    "ClassMapModel",
     "PatchClassifier",
     "WSOLOutput",
     "WSOLPreTrainedModel",

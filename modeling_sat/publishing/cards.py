@@ -69,7 +69,7 @@ def model_card(
         name: its title; None: the last part of `repo_id`.
 
     Raises:
-        PublishingError: an evaluation cannot be read or is of another checkpoint.
+        PublishingError: an evaluation cannot be read or is of another checkpoint, or the model is of no method here.
     """
     settings = settings or CardSettings()
     run, name = Run(Path(folder)), name or Path(repo_id).name
@@ -79,7 +79,12 @@ def model_card(
         _warn_if_older(Path(where) / METRICS_FILE, run.folder / SAFE_WEIGHTS_NAME)
     hub = {} if run.record.session is None else run.record.session.hub
     base_model, dataset = settings.base_model or hub.get("base_model"), hub.get("dataset")
-    method = own_types().get(run.config.get("model_type"), "sat")
+    method = own_types().get(run.config.get("model_type", "sat"))
+    if method is None:
+        raise PublishingError(
+            f"{folder} holds a model of type {run.config['model_type']!r}; a card can be written of "
+            f"{', '.join(map(repr, own_types()))}."
+        )
     metadata = ModelCardData(
         library_name="transformers",
         license=settings.license,

@@ -27,7 +27,7 @@ def publish_checkpoint(
     *,
     private: bool | None = None,
     revision: str | None = None,
-    commit_message: str = "Publish a SAT checkpoint",
+    commit_message: str = "Publish a checkpoint",
     card: CardSettings | None = None,
     token: str | None = None,
     replace: bool = False,

@@ -36,7 +36,7 @@ OF_TRAINER = {
         "optim", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
         "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "bf16", "fp16", "dataloader_drop_last",
     ),
-    Role(decides_nothing="the folder of the cell says it"): ("seed", "data_seed"),
+    Role(decides_nothing="the folder of the run says it"): ("seed", "data_seed"),
     KEEPS_A_PASS: (
         "eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "save_strategy", "save_steps", "greater_is_better",
     ),
@@ -59,7 +59,7 @@ OF_TRAINER = {
     ),
     Role(False, decides_nothing="the best checkpoint and the last are kept whatever it is"): ("save_total_limit",),
 }  # fmt: skip
-"""The roles of fields that transformers declares. A run goes on with other values of those that are not named, such as its
+"""The roles of fields that transformers declares. A run continues with other values of those that are not named, such as its
 length, and is another run to `modeling_sat.reproduction`. Fields of ours say their role themselves."""
 
 
@@ -272,7 +272,11 @@ def with_method(fields: dict[str, Any], recipe: Path, method: str | None) -> dic
 
 
 def _make_parser() -> _Parser:
-    parser = _Parser((StartArguments, *ARGUMENTS[1:]), description="Trains a SAT.", allow_abbrev=False)
+    parser = _Parser(
+        (StartArguments, *ARGUMENTS[1:]),
+        description="Trains SAT, or another method, on labelled images.",
+        allow_abbrev=False,
+    )
     add_config_fields(parser)
     parser.add_argument("--config", help="YAML file with any of the fields below, and `extends: OTHER_FILE`")
     return parser

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..methods import METHODS
+
 
 def composed(path: Path) -> dict[str, Any] | None:
     """What `<dataset>/<backbone>.yaml` or `<dataset>/<backbone>_<method>.yaml` would hold, were it a file.
@@ -20,22 +22,30 @@ def composed(path: Path) -> dict[str, Any] | None:
     if path.suffix != ".yaml" or not dataset.is_file():
         return None
     for backbone in _backbones(folder):
-        parts = [dataset, backbone]
+        parts, named = [dataset, backbone], {}
         if path.stem.startswith(f"{backbone.stem}_"):
-            parts.append(method_file(path, path.stem.removeprefix(f"{backbone.stem}_")))
+            method = path.stem.removeprefix(f"{backbone.stem}_")
+            named = {"method": method} if method in METHODS else {}
+            settings = method_file(path, method)
+            if not named and settings is None:
+                continue
+            parts += [] if settings is None else [settings]
         elif path.stem != backbone.stem:
             continue
-        if None not in parts:
-            extended = [os.path.relpath(part, folder) for part in parts]
-            return {"extends": extended, "output_dir": f"outputs/{folder.name}-{path.stem}"}
+        extended = [os.path.relpath(part, folder) for part in parts]
+        return {"extends": extended, **named, "output_dir": f"outputs/{folder.name}-{path.stem}"}
     return None
 
 
 def method_file(recipe: Path, method: str) -> Path | None:
-    """The settings of a method for the data set of a recipe, `<dataset>/<method>.yaml`, or for all, `methods/<method>.yaml`."""
+    """The settings of a method for the data set of a recipe, `<dataset>/<method>.yaml`, or for all,
+    `methods/<method>.yaml`. None: it needs no more than its name."""
     folder = recipe.absolute().parent
     shared, own = (place / f"{method}.yaml" for place in (folder.parent / "methods", folder))
-    return None if not shared.is_file() else own if own.is_file() else shared
+    is_of_a_dataset = (folder.parent / "datasets" / f"{folder.name}.yaml").is_file()
+    if own.is_file() and is_of_a_dataset and (method in METHODS or shared.is_file()):
+        return own
+    return shared if shared.is_file() else None
 
 
 def configurations(folder: Path) -> list[Path]:

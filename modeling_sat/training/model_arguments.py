@@ -32,7 +32,10 @@ class StartArguments:
         default="sat", metadata={"help": "A name of `modeling_sat.methods.METHODS`."}
     )
     model: Annotated[str | None, Role(decides_nothing="known by what it holds")] = field(
-        default=None, metadata={"help": "A SAT, ViT or DeiT checkpoint (folder or Hub id); none: random weights."}
+        default=None,
+        metadata={
+            "help": "A checkpoint of the method, or of a ViT, DeiT, DINOv2 or DINOv3 (folder or Hub id); none: random weights."
+        },
     )
     pixel_statistics: StatisticsChoice | None = field(
         default=None,

@@ -1,4 +1,4 @@
-"""transformers' Trainer with SAT's three losses, exact batches over processes, and localization as the evaluation."""
+"""transformers' Trainer with the losses of any method, exact batches over processes, and localization as the evaluation."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ LOSSES = ("classification_loss", "area_loss", "normalization_loss")
 
 
 class SATTrainer(ResumableTrainer):
-    """Trains SAT and evaluates localization between epochs.
+    """Trains any method of `METHODS` and evaluates localization between epochs.
 
     - Every image of a batch weighs the same, however the batch is divided: over processes, accumulation steps and the
       uneven rest at the end of a pass (`TrainingBatches`, `num_items_in_batch`).

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from model_mixin import BACKBONES, VIT, config_of, images, model_of
+from model_mixin import BACKBONES, VIT, assert_same, config_of, images, model_of, tiny_model
 from transformers import AttentionInterface, AutoModel, BeitConfig, Dinov2Config, ResNetConfig, SwinConfig, ViTConfig
 from transformers.models.dinov2.modeling_dinov2 import Dinov2DropPath
 
@@ -152,3 +152,28 @@ def test_saved_with_its_backbone(tmp_path):
     again = type(config).from_pretrained(tmp_path)
     assert type(again.backbone_config) is type(config.backbone_config)
     assert again.backbone_config.num_register_tokens == 3 and again.patch_size == 8
+
+
+class TestDropPath:
+    def test_rates_rise_linearly(self):
+        def rates(branch: str, **fields) -> list[float]:
+            hooks = [getattr(block, branch)._forward_hooks.values() for block in tiny_model(**fields).blocks]
+            return [sum(hook.rate for hook in found if isinstance(hook, DropPath)) for found in hooks]
+
+        for branch in ("attention", "mlp"):
+            assert rates(branch, drop_path_rate=0.3) == pytest.approx([0, 0.1, 0.2, 0.3])
+            assert rates(branch, num_hidden_layers=1, num_spatial_layers=1) == [0]
+
+    def test_drops_whole_branches_and_keeps_their_mean(self):
+        torch.manual_seed(0)
+        outputs = DropPath(0.2)(torch.nn.Identity().train(), None, torch.ones(10_000, 2, 3))
+        assert (outputs == outputs[:, :1, :1]).all()
+        kept = outputs[:, 0, 0] != 0
+        torch.testing.assert_close(outputs[kept].mean(), torch.tensor(1.25), rtol=1e-4, atol=0)  # 1 / 0.8
+        # 0.8 ± four standard deviations of √(0.8 · 0.2 / 10000) = 0.004.
+        assert kept.float().mean().item() == pytest.approx(0.8, abs=0.016)
+
+    def test_evaluation_drops_nothing(self):
+        model = tiny_model(drop_path_rate=0.9)
+        with torch.no_grad():
+            assert_same(model(images()), tiny_model(drop_path_rate=0.0)(images()), rtol=0, atol=0)

@@ -4,28 +4,16 @@ NAME is a folder, an id, or id@branch. Prints what each gives, as JSON.
 """
 
 import hashlib
-import importlib.util
 import json
 import sys
-from importlib.machinery import PathFinder
+from pathlib import Path
 
 
-class WithoutThePackage(PathFinder):
-    @classmethod
-    def find_spec(cls, fullname, path=None, target=None):
-        return None if fullname.partition(".")[0] == "modeling_sat" else super().find_spec(fullname, path, target)
-
-
-# The editable installation is a finder of its own, or a line on sys.path: neither may find the package.
-sys.meta_path[:] = [
-    finder for finder in sys.meta_path if "__editable__" not in str(finder) and finder is not PathFinder
-]
-sys.meta_path.append(WithoutThePackage)
-assert importlib.util.find_spec("modeling_sat") is None
-
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from transformers import AutoImageProcessor, AutoModel, pipeline  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import torch
+import without_the_package  # noqa: F401
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, pipeline
 
 
 torch.set_num_threads(1)

@@ -18,7 +18,7 @@ NAME = "someone/sat-tiny"
 def test_one_commit_holds_the_checkpoint_and_nothing_else(hub, shared_checkpoint, evaluation):
     address = publish_checkpoint(shared_checkpoint, NAME, card=CardSettings([evaluation]))
     assert address == f"{hub.endpoint}/{NAME}"
-    assert hub.messages(NAME) == ["initial commit", "Publish a SAT checkpoint"]
+    assert hub.messages(NAME) == ["initial commit", "Publish a checkpoint"]
     files = hub.files(NAME)
     code = {path.name for kind in ("sat", "wsol") for path in shared_checkpoint.glob(f"*_{kind}.py")}
     assert "multiscale_sat.py" in code
