@@ -115,9 +115,63 @@ class WSOLConfig(ViTConfig):
             raise ValueError(f"drop_path_rate is {self.drop_path_rate}; choose a probability in [0, 1).")
 
 
+@strict
+class SpatialLossesConfig(WSOLConfig):
+    r"""
+    A method that learns where by SAT's losses (Eq. 7-9, `losses_wsol.py`).
+
+    Args:
+        area_target (`float`, defaults to 0.35):
+            λ of Eq. 7, the fraction of a batch's area that is foreground, in (0, 1). The authors use 0.25 on CUB.
+        area_loss_weight, normalization_loss_weight (`float`, defaults to 1.0):
+            Weights of Eq. 7 and Eq. 8 in the total loss (Eq. 9 has no weights).
+        smoothing_kernel_size (`int`, defaults to 3), smoothing_sigma (`float`, defaults to 0.418):
+            The Gaussian of Eq. 8, in patches. 0.418 is what the authors' kernel really is (`Model/SAT.py:25-31`);
+            the paper's text says 6. A size of 1 turns it off.
+        area_reduction (`str`, defaults to `"global"`):
+            `"global"`: the mean area of Eq. 7 is taken over the batches of all processes; `"local"`: over each
+            process's own batch, as the authors' ImageNet code does (`train_ImageNet.py:144-146`).
+    """
+
+    area_target: float = 0.35
+    area_loss_weight: float | int = 1.0
+    normalization_loss_weight: float | int = 1.0
+    smoothing_kernel_size: int = 3
+    smoothing_sigma: float | int = 0.418
+    area_reduction: str = "global"
+
+    def validate_losses(self):
+        if not 0 < self.area_target < 1:
+            raise ValueError(
+                f"area_target is {self.area_target}; it is the fraction of the image that objects cover on average, "
+                "so choose it between 0 and 1, both excluded (the paper uses 0.25 for CUB and 0.35 for ImageNet)."
+            )
+        if not (self.area_loss_weight >= 0 and self.normalization_loss_weight >= 0):
+            raise ValueError(
+                f"area_loss_weight ({self.area_loss_weight}) and normalization_loss_weight "
+                f"({self.normalization_loss_weight}) must not be negative; 0 turns a loss off."
+            )
+        if self.smoothing_kernel_size < 1 or self.smoothing_kernel_size % 2 == 0:
+            raise ValueError(
+                f"smoothing_kernel_size is {self.smoothing_kernel_size}; choose an odd number, 1 or more."
+            )
+        if not self.smoothing_sigma > 0:
+            raise ValueError(f"smoothing_sigma is {self.smoothing_sigma}; choose a standard deviation above 0.")
+        check_choice(self, "area_reduction", ("global", "local"))
+
+
+def check_choice(config: PreTrainedConfig, field: str, choices: tuple[str, ...]) -> None:
+    """
+    Raises:
+        ValueError: the field's value is none of `choices`.
+    """
+    if getattr(config, field) not in choices:
+        raise ValueError(f"{field} is {getattr(config, field)!r}; choose one of {', '.join(map(repr, choices))}.")
+
+
 def pair(size: int | Iterable[int]) -> tuple[int, int]:
     """(height, width) of a size given as one number or as two."""
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-__all__ = ["WSOLConfig", "pair"]
+__all__ = ["SpatialLossesConfig", "WSOLConfig", "check_choice", "pair"]

@@ -16,8 +16,7 @@ from transformers.utils.generic import can_return_tuple, maybe_autocast
 from .attention_wsol import read_attention
 from .backbone_wsol import Tokens
 from .configuration_sat import SATConfig
-from .losses_wsol import area_loss, normalization_loss, share_of_batch, sum_over_processes
-from .modeling_wsol import PatchClassifier, WSOLOutput, WSOLPreTrainedModel, check_labels
+from .modeling_wsol import PatchClassifier, WSOLOutput, WSOLPreTrainedModel
 
 
 @dataclass
@@ -250,7 +249,7 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
 
         losses = {}
         if labels is not None:
-            losses = self.losses(logits, labels, localization_map, num_items_in_batch, batch_area)
+            losses = self.spatial_losses(logits, labels, localization_map, num_items_in_batch, batch_area)
         return WSOLOutput(
             **losses,
             logits=logits,
@@ -260,41 +259,6 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
             hidden_states=tokens.hidden_states,
             attentions=tokens.attentions,
         )
-
-    def losses(
-        self,
-        logits: torch.Tensor,
-        labels: torch.Tensor,
-        localization_map: torch.Tensor,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        batch_area: torch.Tensor | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Eq. 7-9 in float32."""
-        check_labels(labels, self.config.num_labels)
-        with maybe_autocast(logits.device.type, enabled=False):
-            localization_map = localization_map.to(logits.device)
-            # Evaluation has no gradient to make exact, and ranks that evaluate unevenly must not wait for each other.
-            over_all_processes = self.training and self.config.area_reduction == "global"
-            if over_all_processes and num_items_in_batch is not None and batch_area is None:
-                # The share below weighs uneven batches already, so the area loss must not.
-                totals = sum_over_processes(localization_map.detach().sum(), localization_map.numel())
-                batch_area = totals[0] / totals[1]
-            classification = nn.functional.cross_entropy(logits.float(), labels.to(logits.device))
-            area = area_loss(localization_map, self.config.area_target, over_all_processes, batch_area)
-            normalization = normalization_loss(
-                localization_map, self.config.smoothing_kernel_size, self.config.smoothing_sigma
-            )
-            loss = (
-                classification
-                + self.config.area_loss_weight * area
-                + self.config.normalization_loss_weight * normalization
-            )
-        return {
-            "loss": loss * share_of_batch(labels, num_items_in_batch),
-            "classification_loss": classification,
-            "area_loss": area,
-            "normalization_loss": normalization,
-        }
 
 
 __all__ = ["SATForWeaklySupervisedLocalization", "SATModel", "SATPreTrainedModel"]

@@ -15,14 +15,14 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.generic import can_return_tuple, maybe_autocast
 
 from .attention_wsol import Readings
 from .backbone_wsol import Tokens, blocks_of, build_backbone, check_size, family_of, initialised_later
-from .configuration_wsol import WSOLConfig, pair
+from .configuration_wsol import SpatialLossesConfig, WSOLConfig, pair
 from .image_processing_sat import SATImageProcessor
 from .loading_wsol import StartsFromViT
-from .losses_wsol import share_of_batch
+from .losses_wsol import area_loss, normalization_loss, share_of_batch, sum_over_processes
 from .multiscale_sat import min_max
 from .pipeline_sat import WeaklySupervisedLocalizationPipeline
 
@@ -164,6 +164,11 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
         """The backbone's transformer blocks, each with `attention` and `mlp`."""
         return blocks_of(self.vit)
 
+    @property
+    def has_area_loss(self) -> bool:
+        """Whether its loss has Eq. 7, for which `forward` takes the `batch_area` of an accumulated batch."""
+        return getattr(self.config, "area_loss_weight", 0) > 0
+
     def encode(
         self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool | None = False, **kwargs: Any
     ) -> Tokens:
@@ -195,6 +200,41 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
             outputs.hidden_states,
             outputs.attentions,
         )
+
+    def spatial_losses(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        localization_map: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        batch_area: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """SAT's losses (Eq. 7-9) in float32, as fields of the output; for a configuration that has their settings.
+
+        Args:
+            localization_map: (batch, h, w) in [0, 1].
+            num_items_in_batch, batch_area: as in SAT's forward.
+        """
+        config: SpatialLossesConfig = self.config
+        check_labels(labels, config.num_labels)
+        with maybe_autocast(logits.device.type, enabled=False):
+            localization_map = localization_map.to(logits.device)
+            # Evaluation has no gradient to make exact, and ranks that evaluate unevenly must not wait for each other.
+            over_all_processes = self.training and config.area_reduction == "global"
+            if over_all_processes and num_items_in_batch is not None and batch_area is None:
+                # The share below weighs uneven batches already, so the area loss must not.
+                totals = sum_over_processes(localization_map.detach().sum(), localization_map.numel())
+                batch_area = totals[0] / totals[1]
+            classification = nn.functional.cross_entropy(logits.float(), labels.to(logits.device))
+            area = area_loss(localization_map, config.area_target, over_all_processes, batch_area)
+            normalization = normalization_loss(localization_map, config.smoothing_kernel_size, config.smoothing_sigma)
+            loss = classification + config.area_loss_weight * area + config.normalization_loss_weight * normalization
+        return {
+            "loss": loss * share_of_batch(labels, num_items_in_batch),
+            "classification_loss": classification,
+            "area_loss": area,
+            "normalization_loss": normalization,
+        }
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):

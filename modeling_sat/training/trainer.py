@@ -101,7 +101,7 @@ class SATTrainer(ResumableTrainer):
         return super().training_step(model, inputs, num_items_in_batch)
 
     def _has_area_loss(self) -> bool:
-        return not self._classifies_only() and getattr(self.model.config, "area_loss_weight", 0) > 0
+        return not self._classifies_only() and self.model.has_area_loss
 
     def _classifies_only(self) -> bool:
         return (self.state.epoch or 0) < self.args.classification_epochs
