@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from .models.image_processing_sat import SATImageProcessor, SATImageProcessorPil
+from .models.modeling_attention_map import AttentionMapForWeaklySupervisedLocalization
 from .models.modeling_cam import CAMForWeaklySupervisedLocalization
 from .models.modeling_sat import SATForWeaklySupervisedLocalization
 from .models.modeling_ts_cam import TSCAMForWeaklySupervisedLocalization
@@ -41,6 +42,11 @@ METHODS = {
     "cam": Method(CAMForWeaklySupervisedLocalization, "CAM", "class activation maps (CAM, CVPR 2016)"),
     "ts_cam": Method(
         TSCAMForWeaklySupervisedLocalization, "TS-CAM", "token semantic coupled attention maps (TS-CAM, ICCV 2021)"
+    ),
+    "attention_map": Method(
+        AttentionMapForWeaklySupervisedLocalization,
+        "Attention map",
+        "the class token's attention map with SAT's losses (Table 5 of SAT, ICCV 2023)",
     ),
 }
 """Name -> method. Training, evaluation, reproduction, publishing and the tests read this table."""
