@@ -123,10 +123,17 @@ def resized_positions(embeddings: nn.Module, _: torch.Tensor, height: int, width
     exporting = torch.jit.is_tracing() or torch.compiler.is_exporting()  # any size may come
     if not exporting and new_grid == grid:
         return table
+    return resize_positions(table, grid, new_grid, embeddings.table_antialias)
+
+
+def resize_positions(
+    table: torch.Tensor, grid: tuple[int, int], new_grid: tuple[int, int], antialias: bool = False
+) -> torch.Tensor:
+    """(1, prefix + patches, hidden) for a grid of patches, by bicubic resize to another; the prefix stays as it is."""
     prefix, patches = table.split([table.shape[1] - grid[0] * grid[1], grid[0] * grid[1]], dim=1)
     resized = nn.functional.interpolate(
         patches.to(torch.promote_types(patches.dtype, torch.float32)).transpose(1, 2).unflatten(2, grid),
-        size=new_grid, mode="bicubic", align_corners=False, antialias=embeddings.table_antialias,
+        size=new_grid, mode="bicubic", align_corners=False, antialias=antialias,
     )  # fmt: skip
     return torch.cat([prefix, resized.to(patches.dtype).flatten(2).transpose(1, 2)], dim=1)
 
@@ -215,4 +222,5 @@ __all__ = [
     "check_size",
     "family_of",
     "initialised_later",
+    "resize_positions",
 ]

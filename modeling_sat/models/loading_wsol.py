@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 
-from .backbone_wsol import FAMILIES
+from .backbone_wsol import FAMILIES, resize_positions
 from .class_names_sat import class_names, has_no_names, match_classes
+from .configuration_wsol import pair
 
 
 _WHERE = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
@@ -35,6 +36,7 @@ class StartsFromViT(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, config=None, **kwargs):
         """Also takes a checkpoint of `FAMILIES` of transformers, classifier or not: what is added to it is then new.
 
+        A ViT or DeiT may be of another `image_size`: its position embeddings are resized once.
         With `classifier="class_token"` a ViT's classifier is kept; a DeiT's distillation token is not. Where
         `id2label` or `config` name other classes than the checkpoint, or in another order, each class takes the weights
         of the class of its name (`match_classes`), and a warning says which are new.
@@ -97,6 +99,8 @@ class StartsFromViT(PreTrainedModel):
         kwargs = {name: value for name, value in kwargs.items() if name not in reading}
         if config is None:
             config, kwargs = _configure(cls.config_class, source_config, kwargs)
+        if kind in _AS_FIELDS:
+            _resize_positions(weights, source_config, config)
         keeps_head = not is_backbone or getattr(config, "classifier", None) == "class_token"
         if keeps_head and any(_HEAD.match(name) for name in weights):
             weights = _head_for(class_names(config.id2label), names, weights, config.initializer_range, str(start))
@@ -175,6 +179,17 @@ def _drop_distillation_token(weights: dict[str, torch.Tensor]) -> None:
     if "vit.embeddings.distillation_token" in weights:
         positions = weights["vit.embeddings.position_embeddings"]
         weights["vit.embeddings.position_embeddings"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
+
+
+def _resize_positions(weights: dict[str, torch.Tensor], source: PreTrainedConfig, config: PreTrainedConfig) -> None:
+    """Position embeddings of another resolution, by the resize that the model itself does between resolutions."""
+    table = weights.get("vit.embeddings.position_embeddings")
+    there, wanted = (
+        tuple(side // patch for side, patch in zip(pair(settings.image_size), pair(settings.patch_size)))
+        for settings in (source, config)
+    )
+    if table is not None and there != wanted and table.shape[1] > there[0] * there[1]:
+        weights["vit.embeddings.position_embeddings"] = resize_positions(table, there, wanted)
 
 
 def _head_for(

@@ -222,3 +222,15 @@ def test_every_method_starts_from_a_deit(tmp_path):
         assert not [name for name in loading["missing_keys"] if "classifier" not in name and "spatial_" not in name]
         weights = source.deit.layers[2].mlp.fc1.weight
         torch.testing.assert_close(model.vit.layers[2].mlp.fc1.weight, weights, rtol=0, atol=0)
+
+
+@METHOD
+def test_a_vit_of_another_resolution_keeps_its_positions_resized(folder, method):
+    source = AutoModelForImageClassification.from_pretrained(folder).eval()
+    model, report = method.from_pretrained(folder, image_size=64, output_loading_info=True, num_labels=3)
+    assert not report["mismatched_keys"] and model.config.image_size == 64
+    with torch.no_grad():
+        asked_for = images(1, 64, 64)
+        expected = source.vit.embeddings(asked_for, interpolate_pos_encoding=True)
+        own = model.vit.embeddings(asked_for)[:, : expected.shape[1]]
+    torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-4)
