@@ -15,6 +15,7 @@ from transformers import (
 from .models.image_processing_sat import SATImageProcessor, SATImageProcessorPil
 from .models.modeling_attention_map import AttentionMapForWeaklySupervisedLocalization
 from .models.modeling_cam import CAMForWeaklySupervisedLocalization
+from .models.modeling_lctr import LCTRForWeaklySupervisedLocalization
 from .models.modeling_sat import SATForWeaklySupervisedLocalization
 from .models.modeling_ts_cam import TSCAMForWeaklySupervisedLocalization
 
@@ -43,6 +44,7 @@ METHODS = {
     "ts_cam": Method(
         TSCAMForWeaklySupervisedLocalization, "TS-CAM", "token semantic coupled attention maps (TS-CAM, ICCV 2021)"
     ),
+    "lctr": Method(LCTRForWeaklySupervisedLocalization, "LCTR", "a local continuity transformer (LCTR, AAAI 2022)"),
     "attention_map": Method(
         AttentionMapForWeaklySupervisedLocalization,
         "Attention map",

@@ -1,5 +1,6 @@
-"""Other people's checkpoints -> a folder that `from_pretrained` loads: the authors' of SAT and TS-CAM, timm's, transformers'."""
+"""Other people's checkpoints -> a folder that `from_pretrained` loads: the authors' of methods, timm's, transformers'."""
 
+import argparse
 import pickle
 import re
 import warnings
@@ -13,7 +14,14 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
-from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming, WeightTransform, rename_source_key
+from transformers.core_model_loading import (
+    Chunk,
+    Transpose,
+    WeightConverter,
+    WeightRenaming,
+    WeightTransform,
+    rename_source_key,
+)
 
 from ..methods import METHODS, Method
 from ..models.class_names_sat import class_names, match_classes
@@ -43,6 +51,14 @@ _SAT = [
     WeightRenaming(r"^loc_token", "vit.embeddings.spatial_token"),
     WeightRenaming(r"^loc_embed", "vit.embeddings.spatial_position_embedding"),
 ]
+_LCTR = [
+    *_TIMM,
+    WeightRenaming(r"^conv3x3\.", "cue_routing.convolution."),
+    WeightRenaming(r"^CDM\._routing_fn_two\.fc\.", "cue_routing.average."),
+    WeightRenaming(r"^CDM\._routing_fn_two\.fc2\.", "cue_routing.maximum."),
+    WeightRenaming(r"^CDM\.bias", "patch_classifier.bias"),
+    WeightConverter(r"^CDM\.weight", "patch_classifier.weight", operations=[Transpose(0, 1)]),
+]
 _VIT_NEEDS = ("pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight")
 
 
@@ -56,6 +72,7 @@ class Source:
         needs: names without which a file is not of this kind.
         is_whole: whether it holds every weight of the model, the head among them.
         threshold: the localization threshold in [0, 1] of its authors' evaluation, where a file brings none.
+        classes: name of a weight with a row for each class.
     """
 
     method: str
@@ -63,6 +80,7 @@ class Source:
     needs: tuple[str, ...] = _VIT_NEEDS
     is_whole: bool = True
     threshold: float | None = None
+    classes: str = "head.weight"
 
 
 SOURCES = {
@@ -70,6 +88,8 @@ SOURCES = {
     "sat": Source("sat", _SAT, (*_VIT_NEEDS, "loc_token", "loc_embed", "head.weight")),
     # Of github.com/vasgaowei/TS-CAM, lib/models/deit.py:14-72; MODEL.CAM_THR of configs/CUB (0.12 in configs/ILSVRC).
     "ts_cam": Source("ts_cam", _TIMM, (*_VIT_NEEDS, "head.weight"), threshold=0.1),
+    # Of github.com/zhiweichen0012/LCTR, models.py:382-397; the threshold for CUB of main.py:579 (0.18 for ImageNet).
+    "lctr": Source("lctr", _LCTR, (*_VIT_NEEDS, "CDM.weight", "CDM.bias"), threshold=0.09, classes="CDM.bias"),
     "timm": Source("sat", _SAT, is_whole=False),
 }
 
@@ -117,7 +137,7 @@ def convert_checkpoint(
     Args:
         checkpoint: a `.safetensors`, `.pth` or `.pth.tar` file (pickles are read with `weights_only=True`); a folder
             or Hub id for `vit`.
-        source: `"sat"` and `"ts_cam"` (the files of their authors), `"timm"` (DeiT and ViT under timm's names) or
+        source: `"sat"`, `"ts_cam"` and `"lctr"` (the files of their authors), `"timm"` (DeiT and ViT under timm's names) or
             `"vit"` (any ViT of transformers that SAT starts from).
         output_dir: folder to write, made if missing.
         num_labels: classes of the new head; default: as many as the checkpoint's own head.
@@ -204,7 +224,7 @@ def _convert_file(
     if "dist_token" in theirs:
         # A distilled DeiT: class token, distillation token, patches. Ours have no place for the second.
         theirs["pos_embed"] = torch.cat([theirs["pos_embed"][:, :1], theirs["pos_embed"][:, 2:]], dim=1)
-    classes = len(theirs.get("head.weight", range(1000)))
+    classes = len(theirs.get(source.classes, range(1000)))
     if num_labels is None:
         num_labels = len(config.get("id2label") or range(classes))
     model = method.model_class(method.config_class(**{**_fields(theirs), "num_labels": num_labels, **config}))
@@ -281,7 +301,9 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], float | None]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path), None
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # DeiT's training script, and those that grew out of it, save their command line's options too.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: {first_line(error)}. Pickles are read with weights_only=True, which runs "

@@ -1,5 +1,6 @@
 """Checkpoints of the authors, of timm and of transformers, in files that the tests write, and one that is real."""
 
+import argparse
 import json
 import os
 import pickle
@@ -177,6 +178,49 @@ class TestTSCAM:
             convert_checkpoint(file, "ts_cam", classifier="class_token", **HEADS)
 
 
+class TestLCTR:
+    @pytest.fixture
+    def model(self):
+        torch.manual_seed(0)
+        fields = {name: value for name, value in TINY.items() if name != "num_spatial_layers"}
+        model = METHODS["lctr"].model_class(METHODS["lctr"].config_class(**fields)).eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.25)
+        return model
+
+    @pytest.fixture
+    def file(self, model, tmp_path):
+        """As their training writes it, options of the command line included."""
+        weights, ours = timm_names(model), model.state_dict()
+        del weights["head.weight"], weights["head.bias"]
+        names = {"conv3x3": "convolution", "CDM._routing_fn_two.fc": "average", "CDM._routing_fn_two.fc2": "maximum"}
+        for theirs, name in names.items():
+            weights |= {f"{theirs}.{part}": ours[f"cue_routing.{name}.{part}"] for part in ("weight", "bias")}
+        weights["CDM.bias"] = ours["patch_classifier.bias"]
+        weights["CDM.weight"] = ours["patch_classifier.weight"].transpose(0, 1).clone()  # experts first
+        content = {"model": weights, "epoch": 79, "args": argparse.Namespace(model="deit_small_lctr", lr=5e-5)}
+        torch.save(content, tmp_path / "checkpointAt80.pth")
+        return tmp_path / "checkpointAt80.pth"
+
+    def test_same_outputs(self, model, file, tmp_path):
+        conversion = convert_checkpoint(file, "lctr", tmp_path / "out", **HEADS)
+        assert (conversion.new, conversion.left_out, conversion.threshold) == ([], [], 0.09)
+        loaded = type(model).from_pretrained(tmp_path / "out")
+        with torch.no_grad():
+            expected = model(images(), output_class_maps=True)
+            for converted in (conversion.model, loaded):
+                assert_same(converted(images(), output_class_maps=True), expected, rtol=0, atol=0)
+
+    def test_another_number_of_classes_makes_a_new_head(self, file):
+        conversion = convert_checkpoint(file, "lctr", num_labels=7, **HEADS)
+        assert (conversion.new, sorted(conversion.left_out)) == (PATCH_HEAD, ["CDM.bias", "CDM.weight"])
+
+    def test_a_plain_classifier_is_refused(self, tmp_path):
+        save_file(timm_names(vit()), tmp_path / "deit.safetensors")
+        with pytest.raises(CheckpointError, match="has no CDM.weight, CDM.bias, which a lctr checkpoint has"):
+            convert_checkpoint(tmp_path / "deit.safetensors", "lctr", **HEADS)
+
+
 @pytest.fixture(scope="module")
 def timm_files(tmp_path_factory):
     """The same ViT as transformers, and under timm's names in each kind of file."""
@@ -318,7 +362,9 @@ class TestFilesThatFitNothing:
             convert_checkpoint(tmp_path / "odd.pth", "timm")
 
     def test_unknown_source(self, tmp_path):
-        with pytest.raises(CheckpointError, match="source is 'keras'; choose 'sat', 'ts_cam', 'timm' or 'vit'"):
+        with pytest.raises(
+            CheckpointError, match="source is 'keras'; choose 'sat', 'ts_cam', 'lctr', 'timm' or 'vit'"
+        ):
             convert_checkpoint(tmp_path / "any", "keras")
 
     def test_output_that_is_a_file(self, timm_files, tmp_path):
