@@ -217,7 +217,7 @@ class TestLCTR:
 
     def test_a_plain_classifier_is_refused(self, tmp_path):
         save_file(timm_names(vit()), tmp_path / "deit.safetensors")
-        with pytest.raises(CheckpointError, match="has no CDM.weight, CDM.bias, which a lctr checkpoint has"):
+        with pytest.raises(CheckpointError, match=r"has no CDM\.weight, CDM\.bias, which a lctr checkpoint has"):
             convert_checkpoint(tmp_path / "deit.safetensors", "lctr", **HEADS)
 
 
