@@ -200,7 +200,8 @@ def test_packages_that_are_not_installed_are_named(model, processor, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("method", "backbone"), [("sat", "dinov2_with_registers"), ("sat", "dinov3_vit"), ("ts_cam", "vit"), ("lctr", "vit")]
+    ("method", "backbone"),
+    [("sat", "dinov2_with_registers"), ("sat", "dinov3_vit"), ("ts_cam", "vit"), ("lctr", "vit")],
 )
 def test_other_methods_and_backbones(method, backbone, tmp_path):
     processor = SATImageProcessor(size={"height": 32, "width": 32})
