@@ -17,6 +17,7 @@ from .models.modeling_attention_map import AttentionMapForWeaklySupervisedLocali
 from .models.modeling_cam import CAMForWeaklySupervisedLocalization
 from .models.modeling_lctr import LCTRForWeaklySupervisedLocalization
 from .models.modeling_sat import SATForWeaklySupervisedLocalization
+from .models.modeling_scm import SCMForWeaklySupervisedLocalization
 from .models.modeling_ts_cam import TSCAMForWeaklySupervisedLocalization
 
 
@@ -44,6 +45,8 @@ METHODS = {
     "ts_cam": Method(
         TSCAMForWeaklySupervisedLocalization, "TS-CAM", "token semantic coupled attention maps (TS-CAM, ICCV 2021)"
     ),
+    "scm": Method(
+        SCMForWeaklySupervisedLocalization, "SCM", "a Spatial Calibration Module on class maps (SCM, ECCV 2022)"
     "lctr": Method(LCTRForWeaklySupervisedLocalization, "LCTR", "a local continuity transformer (LCTR, AAAI 2022)"),
     "attention_map": Method(
         AttentionMapForWeaklySupervisedLocalization,

@@ -75,7 +75,7 @@ def model_of(method: str, backbone: str = "vit", seed: int = 0, **fields) -> Pre
     model = METHODS[method].model_class(config_of(method, backbone, **fields))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "norm" not in name and "lambda" not in name:
+            if not any(part in name for part in ("norm", "lambda", "diffusion")):
                 parameter.normal_(std=0.25)
     return model.eval()
 
@@ -183,7 +183,9 @@ class ModelMixin:
         model = METHODS[self.method].model_class(config_of(self.method, self.backbone, **self.config))
         for name, weight in model.named_parameters():
             weight = weight.detach()
-            if not name.startswith(("vit.", "classifier.")):
+            if name.startswith("diffusion."):
+                assert weight.item() == (0.5 if name.endswith("threshold") else 1), name
+            elif not name.startswith(("vit.", "classifier.")):
                 # PyTorch's own: uniform in ±1/√(inputs), so that the standard deviation is the bound over √3.
                 bound = model.get_parameter(name.rpartition(".")[0] + ".weight")[0].numel() ** -0.5
                 assert weight.abs().max() <= bound, name
@@ -276,8 +278,9 @@ class ModelMixin:
                 outputs[name] = model(inputs, labels=LABELS)
             gradients[name] = self.gradients(model, inputs)
         assert_same(outputs["sdpa"], outputs["eager"], rtol=1e-5, atol=1e-6)
+        atol = 1e-5 if self.method == "scm" else 1e-6  # near a singular matrix, its inverse magnifies rounding
         for name, expected in gradients["eager"].items():
-            torch.testing.assert_close(gradients["sdpa"][name], expected, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(gradients["sdpa"][name], expected, rtol=1e-4, atol=atol)
 
     def test_attentions_and_hidden_states_on_demand(self, model, inputs):
         assert model.config._attn_implementation == "sdpa"
@@ -326,7 +329,7 @@ class ModelMixin:
         if not model.maps_are_of_a_class:
             torch.testing.assert_close(outputs.localization_map, expected.localization_map, rtol=0, atol=0.06)
         outputs.loss.backward()
-        assert all(weight.grad.isfinite().all() for weight in half.parameters() if weight.requires_grad)
+        assert all(weight.grad.isfinite().all() for weight in half.parameters() if weight.grad is not None)
 
     def assert_in_float32(self, outputs) -> None:
         for name in ("localization_map", "loss", "classification_loss", "area_loss", "normalization_loss"):

@@ -59,6 +59,12 @@ _LCTR = [
     WeightRenaming(r"^CDM\.bias", "patch_classifier.bias"),
     WeightConverter(r"^CDM\.weight", "patch_classifier.weight", operations=[Transpose(0, 1)]),
 ]
+_SCM = [
+    *_TIMM,
+    WeightRenaming(r"^layers\.(?=\d+\.(thred|fuse))", "diffusion."),
+    WeightRenaming(r"\.fuse\._loss_rate", ".similarity_weight"),
+    WeightRenaming(r"\.thred", ".threshold"),
+]
 _VIT_NEEDS = ("pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight")
 
 
@@ -90,6 +96,9 @@ SOURCES = {
     "ts_cam": Source("ts_cam", _TIMM, (*_VIT_NEEDS, "head.weight"), threshold=0.1),
     # Of github.com/zhiweichen0012/LCTR, models.py:382-397; the threshold for CUB of main.py:579 (0.18 for ImageNet).
     "lctr": Source("lctr", _LCTR, (*_VIT_NEEDS, "CDM.weight", "CDM.bias"), threshold=0.09, classes="CDM.bias"),
+    # Of github.com/164140757/SCM, lib/models/deit.py:31-151; the threshold of its pictures (tools_cam/test_cam.py:123), as
+    # its evaluation takes that which is best on the test images.
+    "scm": Source("scm", _SCM, (*_VIT_NEEDS, "head.weight", "layers.0.fuse._loss_rate"), threshold=0.35),
     "timm": Source("sat", _SAT, is_whole=False),
 }
 
@@ -137,7 +146,7 @@ def convert_checkpoint(
     Args:
         checkpoint: a `.safetensors`, `.pth` or `.pth.tar` file (pickles are read with `weights_only=True`); a folder
             or Hub id for `vit`.
-        source: `"sat"`, `"ts_cam"` and `"lctr"` (the files of their authors), `"timm"` (DeiT and ViT under timm's names) or
+        source: a key of `SOURCES`: a method (the files of its authors), `"timm"` (DeiT and ViT under timm's names) or
             `"vit"` (any ViT of transformers that SAT starts from).
         output_dir: folder to write, made if missing.
         num_labels: classes of the new head; default: as many as the checkpoint's own head.

@@ -280,6 +280,10 @@ class ClassMapModel(WSOLPreTrainedModel):
         self.patch_classifier = PatchClassifier(config)
         self.post_init()
 
+    def classified_maps(self, semantic_maps: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """What the method makes of the head's class maps (batch, num_labels, h, w) before their means are the logits."""
+        return semantic_maps
+
     def maps_of_classes(self, semantic_maps: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """What the method makes of the head's class maps (batch, num_labels, h, w), which carry no gradient here."""
         return semantic_maps
@@ -307,7 +311,7 @@ class ClassMapModel(WSOLPreTrainedModel):
         """
         tokens = self.encode(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
         semantic_maps = self.patch_classifier.class_maps(tokens.patches)  # (batch, num_labels, h, w)
-        logits = semantic_maps.mean(dim=(2, 3))
+        logits = self.classified_maps(semantic_maps, tokens).mean(dim=(2, 3))
         class_maps = self.maps_of_classes(semantic_maps.detach(), tokens)
         return WSOLOutput(
             **classification_losses(logits, labels, num_items_in_batch),
