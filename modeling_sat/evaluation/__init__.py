@@ -4,7 +4,14 @@ from ..models.localization_sat import View
 from .boxes import box_iou
 from .constant_boxes import ConstantBoxes
 from .constant_maps import PixelCounts, constant_map_baselines
-from .evaluator import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, PIXEL_THRESHOLDS, LocalizationEvaluator
+from .evaluator import (
+    BOX_METRICS,
+    CLASSIFICATION_METRICS,
+    PIXEL_METRICS,
+    PIXEL_THRESHOLDS,
+    PREDICTED_CLASS_METRICS,
+    LocalizationEvaluator,
+)
 from .protocols import PROTOCOLS, get_protocol
 from .records import IOU_THRESHOLDS, LocalizationRecord, sweep_iou
 from .storage import load_records, save_records
@@ -14,6 +21,7 @@ __all__ = [
     "BOX_METRICS",
     "CLASSIFICATION_METRICS",
     "PIXEL_METRICS",
+    "PREDICTED_CLASS_METRICS",
     "IOU_THRESHOLDS",
     "PIXEL_THRESHOLDS",
     "PROTOCOLS",

@@ -28,6 +28,8 @@ BOX_METRICS = (
 )  # fmt: skip
 PIXEL_METRICS = ("pxap", "piou")
 """What `LocalizationEvaluator.compute` gives of images with classes, with boxes, with masks."""
+PREDICTED_CLASS_METRICS = ("gt_known_loc_predicted_class", "max_box_acc_predicted_class")
+"""With boxes, of maps that are of a class."""
 PIXEL_THRESHOLDS = np.arange(0, 1, 0.001)
 """Thresholds of PxAP and pIoU when none are given, under both protocols (wsolevaluation evaluation.py:399)."""
 
@@ -93,6 +95,7 @@ class LocalizationEvaluator:
         boxes: Sequence[np.ndarray] | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
         masks: Sequence[np.ndarray | None] | None = None,
+        predicted_class_maps: Sequence[np.ndarray] | np.ndarray | None = None,
     ) -> None:
         """Add a batch of B images. An image that is already there is skipped (samplers repeat images to fill a batch).
 
@@ -107,6 +110,8 @@ class LocalizationEvaluator:
             sizes: B (height, width) of the original images; needed with `boxes` and `masks`.
             masks: B uint8 (H, W), 0 background, 1 object, 255 ignore, of the original size or that one scaled; None
                 where there is none.
+            predicted_class_maps: B maps of the predicted class, as `localization_maps`, where those are of the true
+                class. None: no `PREDICTED_CLASS_METRICS`.
 
         Raises:
             ValueError: lists of different lengths, or an image (which is named) without boxes and mask, with a map, boxes
@@ -115,7 +120,7 @@ class LocalizationEvaluator:
         """
         count = len(image_ids)
         columns = {"localization_maps": localization_maps, "top5": top5, "labels": labels}
-        columns |= {"boxes": boxes, "sizes": sizes, "masks": masks}
+        columns |= {"boxes": boxes, "sizes": sizes, "masks": masks, "predicted_class_maps": predicted_class_maps}
         for name, column in columns.items():
             if column is not None and len(column) != count:
                 raise ValueError(f"{name} has {len(column)} entries for {count} image_ids; expected one per image.")
@@ -131,8 +136,12 @@ class LocalizationEvaluator:
                 raise ValueError(f"Image {image_id!r}: {error}") from error
             self._add(record)
 
-    def _record(self, image_id, *, boxes_expected, localization_maps, top5, labels, boxes, sizes, masks):
-        localization_map = check_map(localization_maps)
+    def _record(
+        self, image_id, *, boxes_expected, localization_maps, top5, labels, boxes, sizes, masks, predicted_class_maps
+    ):
+        localization_map, predicted_class_map = check_map(localization_maps), None
+        if predicted_class_maps is not None:
+            predicted_class_map = self.protocol.view_map(check_map(predicted_class_maps), self.view.size)
         size = None if sizes is None else _check_size(sizes)
         ground_truth = mask = None
         if masks is not None:
@@ -149,6 +158,7 @@ class LocalizationEvaluator:
             self.protocol,
             self.thresholds,
             self.protocol.view_map(localization_map, self.view.size),
+            predicted_class_map=predicted_class_map,
             image_id=image_id,
             ground_truth=ground_truth,
             mask=mask,
@@ -222,6 +232,9 @@ class LocalizationEvaluator:
         - with boxes, over the sweep: `max_box_acc` (maximum over thresholds of the accuracy at 0.5 of the one box) and
           `max_box_acc_v2` (mean over 0.3, 0.5, 0.7 of the maximum, each at its own threshold; under `wsolevaluation`
           of the best of all contours, under `sat` of the same one box, as that protocol predicts one);
+        - with boxes and maps of the predicted class: `gt_known_loc_predicted_class` and `max_box_acc_predicted_class`, the
+          same as without the suffix, of the one box of that map, whether the class is right or not. What the authors of
+          SCM print as GT-Known is the latter (164140757/SCM @be5bdfa, `tools_cam/test_cam.py:196-215, 386-401`);
         - with masks: `pxap`, `piou`, pooled over all pixels.
 
         What the authors of SAT print as MaxBoxAccV2 is the mean of `box_acc_30`, `_50`, `_70`: one shared threshold.
@@ -252,6 +265,11 @@ class LocalizationEvaluator:
             one, best = box_accuracy_curves(records, self.thresholds.size)
             metrics["max_box_acc"] = float(one[IOU_THRESHOLDS.index(0.5)].max())
             metrics["max_box_acc_v2"] = float(best.max(axis=1).mean())
+            if self._on_all("predicted_class_boxes", "map of the predicted class"):
+                hits = np.mean([sweep_iou(record, of="predicted_class_boxes") >= 0.5 for record in records], axis=0)
+                if threshold is not None:
+                    metrics["gt_known_loc_predicted_class"] = float(hits[self.threshold_index(threshold)])
+                metrics["max_box_acc_predicted_class"] = float(hits.max())
         if any(record["foreground"] is not None for record in records):
             metrics |= pooled_pixel_metrics(records)
         return metrics

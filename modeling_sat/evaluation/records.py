@@ -37,6 +37,7 @@ class LocalizationRecord(TypedDict):
     ground_truth: np.ndarray | None  # float64 (n, 4)
     boxes: np.ndarray | None  # unsigned (R, 4), the box scored by GT-known, Top-k Loc and MaxBoxAcc
     best_boxes: np.ndarray | None  # unsigned (R, 4), the box scored by MaxBoxAccV2; None: the same as `boxes`
+    predicted_class_boxes: np.ndarray | None  # unsigned (R, 4), the one box of the predicted class's map
     repeats: np.ndarray | None  # unsigned (R,)
     foreground: np.ndarray | None  # unsigned (K,), histogram of the scores of object pixels
     background: np.ndarray | None  # unsigned (K,)
@@ -49,6 +50,7 @@ def make_record(
     thresholds: np.ndarray,
     view_map: np.ndarray,
     *,
+    predicted_class_map: np.ndarray | None = None,
     image_id: str,
     ground_truth: np.ndarray | None,
     mask: np.ndarray | None = None,
@@ -62,6 +64,7 @@ def make_record(
 
     Args:
         view_map: float (H, W) in [0, 1], from `Protocol.view_map` or `Protocol.given_map`.
+        predicted_class_map: the same of the predicted class, where `view_map` is that of the true one.
         ground_truth: (n, 4) with n > 0, from `Protocol.ground_truth`; None where there are masks only.
         mask: uint8 (H, W) on the view.
         pixel_thresholds: (P,), the thresholds of PxAP and pIoU; needed with a mask.
@@ -76,6 +79,7 @@ def make_record(
         ground_truth=None,
         boxes=None,
         best_boxes=None,
+        predicted_class_boxes=None,
         repeats=None,
         foreground=None,
         background=None,
@@ -85,29 +89,33 @@ def make_record(
     if ground_truth is not None:
         record["ground_truth"] = ground_truth
         sweep = protocol.sweep(view_map, thresholds, ground_truth)
-        both = np.concatenate([sweep.boxes, sweep.best_boxes], axis=1)  # (T, 8)
-        starts = np.flatnonzero(np.append(True, (both[1:] != both[:-1]).any(axis=1)))
-        runs = both[starts].astype(np.min_scalar_type(max(view_map.shape)))
-        record["boxes"] = runs[:, :4].copy()
-        if (runs[:, :4] != runs[:, 4:]).any():
-            record["best_boxes"] = runs[:, 4:].copy()
-        record["repeats"] = _smallest_unsigned(np.diff(starts, append=len(both)))
+        kinds = {"boxes": sweep.boxes, "best_boxes": sweep.best_boxes}
+        if predicted_class_map is not None:
+            kinds["predicted_class_boxes"] = protocol.sweep(predicted_class_map, thresholds, ground_truth).boxes
+        boxes = np.stack(list(kinds.values()), axis=1)  # (T, 2 or 3, 4)
+        starts = np.flatnonzero(np.append(True, (boxes[1:] != boxes[:-1]).any(axis=(1, 2))))
+        runs = boxes[starts].astype(np.min_scalar_type(max(view_map.shape)))
+        for index, kind in enumerate(kinds):
+            if kind != "best_boxes" or (runs[:, index] != runs[:, 0]).any():
+                record[kind] = runs[:, index].copy()
+        record["repeats"] = _smallest_unsigned(np.diff(starts, append=len(boxes)))
     if mask is not None:
         histograms = score_histograms(view_map, mask, pixel_bin_edges(pixel_thresholds))
         record["foreground"], record["background"] = map(_smallest_unsigned, histograms)
     return record
 
 
-def sweep_iou(record: LocalizationRecord, best: bool = False) -> np.ndarray:
+def sweep_iou(record: LocalizationRecord, best: bool = False, of: str = "boxes") -> np.ndarray:
     """Overlap with the closest ground-truth box at every threshold of the sweep.
 
     Args:
         best: of `best_boxes` (MaxBoxAccV2) instead of `boxes`.
+        of: "boxes"; or "predicted_class_boxes", where the record has them.
 
     Returns:
         float64 (T,) in [0, 1].
     """
-    boxes = record["best_boxes"] if best and record["best_boxes"] is not None else record["boxes"]
+    boxes = record["best_boxes"] if best and record["best_boxes"] is not None else record[of]
     return np.repeat(box_iou(boxes, record["ground_truth"]).max(axis=1), record["repeats"])
 
 

@@ -26,6 +26,7 @@ WORST_FILE, PREDICTIONS_FILE = "worst.jpg", "predictions.png"
 _SETTING = ("dataset", "split", "protocol", "view", "num_images")
 METRIC_NAMES = {
     "gt_known_loc": "GT-known Loc",
+    "gt_known_loc_predicted_class": "GT-known Loc, predicted class",
     "top1_loc": "Top-1 Loc",
     "top5_loc": "Top-5 Loc",
     "top1_cls": "Top-1 Cls",
@@ -34,6 +35,7 @@ METRIC_NAMES = {
     "box_acc_50": "IoU 50",
     "box_acc_70": "IoU 70",
     "max_box_acc": "MaxBoxAcc",
+    "max_box_acc_predicted_class": "MaxBoxAcc, predicted class",
     "max_box_acc_v2": "MaxBoxAccV2",
     "pxap": "PxAP",
     "piou": "pIoU",

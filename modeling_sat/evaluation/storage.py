@@ -20,11 +20,15 @@ ARRAYS = {
     "ground_truth": (np.float64, (-1, 4)),
     "boxes": (np.uint32, (-1, 4)),
     "best_boxes": (np.uint32, (-1, 4)),
+    "predicted_class_boxes": (np.uint32, (-1, 4)),
     "repeats": (np.uint32, (-1,)),
     "foreground": (np.uint32, (-1,)),
     "background": (np.uint32, (-1,)),
 }
 """Columns that hold an array, flat: type, and the shape it has in a record."""
+
+NEW_COLUMNS = ("predicted_class_boxes",)
+"""That files of earlier versions lack, which is as if they held nothing."""
 
 SCHEMA = pa.schema(
     [
@@ -71,7 +75,8 @@ def load_records(path: str | Path) -> LocalizationEvaluator:
             "records.parquet."
         ) from error
     settings = (table.schema.metadata or {}).get(SETTINGS)
-    if settings is None or table.schema.names != SCHEMA.names:
+    known = [name for name in SCHEMA.names if name in table.schema.names or name not in NEW_COLUMNS]
+    if settings is None or table.schema.names != known:
         raise ValueError(
             f"{path} is a Parquet file, but not one of saved records: its columns are "
             f"{', '.join(table.schema.names[:5])}. scripts/evaluate.py writes one as records.parquet."
@@ -97,7 +102,7 @@ def _record(row: dict[str, Any], evaluator: LocalizationEvaluator) -> Localizati
     record = {name: row[name] for name in ("image_id", "label", "map_problem")}
     record |= {name: None if row[name] is None else tuple(row[name]) for name in ("image_size", "top5")}
     record |= {
-        name: None if row[name] is None else np.array(row[name], dtype).reshape(shape)
+        name: None if row.get(name) is None else np.array(row[name], dtype).reshape(shape)
         for name, (dtype, shape) in ARRAYS.items()
     }
     preview = np.frombuffer(row["preview"], np.uint8).reshape(row["preview_size"])

@@ -126,7 +126,8 @@ def evaluate_localization(
         evaluator: receives the records; its view is what the model sees.
         map: "localization", the one map of an image; "class", the class map of its true class, as CAM and its kin are
             measured. Where the predicted class is right both are the same map, so Top-k Loc follows from it too.
-            Default: "class" for methods whose maps are of a class.
+            Default: "class" for methods whose maps are of a class. Beside the true class's map the predicted one's is then
+            measured too (`PREDICTED_CLASS_METRICS`), from the same pass.
         ten_crop: classify by the mean softmax over ten crops (`views.ten_crops`); maps stay those of the view.
         quality: `"fast"`, or `"high"` for the mean over flips and resolutions, see `multiscale_sat`.
 
@@ -150,6 +151,7 @@ def evaluate_localization(
     loader = DataLoader(share, batch_size, collate_fn=collate, num_workers=num_workers)
     localizer = Localizer(model, processor, quality, accelerator)
     class_maps = {"output_class_maps": True} if map == "class" else {}
+    of_a_class = default_map(model) == "class"
     was_training = model.training
     model.eval()
     for pixel_values, crops, ground_truth in tqdm(
@@ -157,12 +159,16 @@ def evaluate_localization(
     ):
         outputs = localizer.localize(pixel_values, **class_maps)
         maps, scores = outputs.localization_map, outputs.logits
-        if map == "class":
-            maps = outputs.class_maps[torch.arange(len(pixel_values)), ground_truth["labels"]]
         if crops is not None:
             scores = replace(localizer, quality="fast").localize(crops.flatten(0, 1)).logits
             scores = scores.float().softmax(dim=1).unflatten(0, crops.shape[:2]).mean(dim=1)
         top5 = scores.topk(min(5, scores.shape[1])).indices.cpu().numpy()
+        if map == "class":
+            images = torch.arange(len(pixel_values))
+            maps = outputs.class_maps[images, ground_truth["labels"]]
+            if of_a_class:
+                predicted = outputs.class_maps[images, top5[:, 0]]
+                ground_truth["predicted_class_maps"] = predicted.float().cpu().numpy()
         scores, maps = scores.float().cpu().numpy(), maps.float().cpu().numpy()
         for image_id, image_scores, localization_map in zip(ground_truth["image_ids"], scores, maps):
             problem = not_finite(logits=image_scores, localization_map=localization_map)

@@ -28,7 +28,9 @@ PICTURE_WIDTH = 1200
 """Pixels at most."""
 TASK = "weakly-supervised-object-localization"
 MARKER = "<!-- Written by modeling_sat from the files of the run. Remove this line, and your changes will be kept. -->"
-_AT_THE_THRESHOLD = ("gt_known_loc", "top1_loc", "top5_loc", "box_acc_30", "box_acc_50", "box_acc_70")
+_AT_THE_THRESHOLD = (
+    "gt_known_loc", "gt_known_loc_predicted_class", "top1_loc", "top5_loc", "box_acc_30", "box_acc_50", "box_acc_70",
+)  # fmt: skip
 _TRAINERS_MARKER = "has been generated automatically according to the information the Trainer had access to"
 _LINKED_PICTURE = re.compile(r"!\[[^\]]*\]\(([^):\s]+)\)")
 

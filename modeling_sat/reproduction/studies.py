@@ -7,14 +7,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..evaluation import BOX_METRICS, PIXEL_METRICS
+from ..evaluation import BOX_METRICS, PIXEL_METRICS, PREDICTED_CLASS_METRICS
 from ..methods import METHODS
 from . import plots
 from .claims import Above, AboveConstants, AboveOthers, ChangesLittle, Claim, Measured, Reaches
 from .results import Key, Measure, StudyResults, iou_by_size, threshold_interval
 
 
-BOX_NEEDS = frozenset((*BOX_METRICS, "box_acc_mean", "median_iou_of_correct", "threshold_interval"))
+BOX_NEEDS = frozenset(
+    (*BOX_METRICS, *PREDICTED_CLASS_METRICS, "box_acc_mean", "median_iou_of_correct", "threshold_interval")
+)
 MASK_NEEDS = frozenset((*PIXEL_METRICS, "iou_all", "iou_small", "iou_large"))
 """Metrics of images with boxes, and of images with masks."""
 LAPTOP_DATASETS = ("shapes", "tiny_imagenet")

@@ -16,11 +16,19 @@ from ..checkpoints.run_record import RunRecord, RunRecordError, SessionRecord
 from ..data import MissingSplitError
 from ..data.loading import print_what_was_found
 from ..data.views import TrainingView
-from ..evaluation import BOX_METRICS, CLASSIFICATION_METRICS, PIXEL_METRICS, LocalizationEvaluator
+from ..evaluation import (
+    BOX_METRICS,
+    CLASSIFICATION_METRICS,
+    PIXEL_METRICS,
+    PREDICTED_CLASS_METRICS,
+    LocalizationEvaluator,
+)
 from ..inference.evaluation_loop import evaluate_localization, has_boxes, has_masks, with_boxes
 from ..inference.threads import use_idle_cores
+from ..methods import METHODS
 from ..models.configuration_wsol import pair
 from ..models.image_processing_sat import SATImageProcessor
+from ..models.modeling_wsol import WSOLPreTrainedModel
 from ..output.ownership import folder_of_one_run
 from ..processes import check_processes
 from ..publishing import PublishingError, save_card
@@ -83,7 +91,7 @@ def _train(
     earlier = earlier_trainings(model_arguments.model, arguments)
     if "validation" in splits and (validation := without_trained(splits.pop("validation"), earlier)) is not None:
         splits["validation"] = validation
-    check_best_metric(arguments, splits.get("validation"))
+    check_best_metric(arguments, splits.get("validation"), METHODS[model_arguments.method].model_class)
     if "validation" not in splits:
         arguments.eval_strategy = IntervalStrategy.NO
     model = build_model(model_arguments, splits["train"].features["label"].names)
@@ -179,10 +187,12 @@ def use_one_gpu(arguments: SATTrainingArguments) -> None:
         arguments._n_gpu = 1
 
 
-def check_best_metric(arguments: SATTrainingArguments, validation: Dataset | None) -> None:
+def check_best_metric(
+    arguments: SATTrainingArguments, validation: Dataset | None, model_class: type[WSOLPreTrainedModel]
+) -> None:
     """
     Raises:
-        ConfigurationError: `metric_for_best_model` is none that evaluation gives on these validation images.
+        ConfigurationError: `metric_for_best_model` is none that evaluation gives of this model on these validation images.
     """
     if arguments.metric_for_best_model is None:
         return
@@ -194,6 +204,7 @@ def check_best_metric(arguments: SATTrainingArguments, validation: Dataset | Non
         )
     names = [*CLASSIFICATION_METRICS]
     names += BOX_METRICS if has_boxes(validation) else []
+    names += PREDICTED_CLASS_METRICS if has_boxes(validation) and model_class.maps_are_of_a_class else []
     names += PIXEL_METRICS if has_masks(validation) else []
     if name not in names:
         hint = did_you_mean(name, names, f"They have {', '.join(names)}.")

@@ -73,6 +73,48 @@ class TestMetrics:
         assert (wsol["max_box_acc"], wsol["max_box_acc_v2"]) == (0, 1)
         assert (sat["max_box_acc"], sat["max_box_acc_v2"]) == (0, 0)
 
+    @pytest.mark.parametrize("protocol", PROTOCOLS)
+    def test_the_predicted_classs_map_has_measures_of_its_own(self, protocol):
+        # True class's maps: right in images 0 and 1, wrong in 2. Predicted class's: image 0, whose class is right, the
+        # same; image 1 wrong; image 2 right at 0.25 alone, of a square of 0.5 and one pixel of 1.
+        right, wrong = square_map(0, 0, 5, 5), square_map(8, 8, 9, 9)
+        faint = square_map(0, 0, 5, 5, inside=0.5)
+        faint[9, 9] = 1
+        columns = {"top5": [[3, 1], [1, 3], [1, 3]], "labels": [3] * 3}
+        boxes = [np.array([[0, 0, 5, 5.0]])] * 3
+        plain = evaluator_with([right, right, wrong], boxes, protocol, **columns)
+        both = evaluator_with(
+            [right, right, wrong], boxes, protocol, **columns, predicted_class_maps=[right, wrong, faint]
+        )
+        own = {"gt_known_loc_predicted_class": 1 / 3, "max_box_acc_predicted_class": 2 / 3}
+        assert both.compute(0.75) == plain.compute(0.75) | own
+        assert both.compute(0.25) == plain.compute(0.25) | own | {"gt_known_loc_predicted_class": 2 / 3}
+        assert both.compute(None) == plain.compute(None) | {"max_box_acc_predicted_class": 2 / 3}
+        assert not own.keys() & plain.compute(0.75).keys()
+        assert both.select_threshold() == plain.select_threshold()
+        for record, expected in zip(both.records, plain.records, strict=True):
+            np.testing.assert_array_equal(sweep_iou(record), sweep_iou(expected))
+            np.testing.assert_array_equal(sweep_iou(record, best=True), sweep_iou(expected, best=True))
+
+    def test_measures_of_the_predicted_class_need_it_of_all_images(self):
+        boxes = [np.array([[0, 0, 5, 5.0]])]
+        evaluator = evaluator_with([square_map(0, 0, 5, 5)], boxes)
+        evaluator.update(
+            ["other"],
+            [square_map(0, 0, 5, 5)],
+            boxes=boxes,
+            sizes=[SIZE],
+            predicted_class_maps=[square_map(0, 0, 5, 5)],
+        )
+        with pytest.raises(ValueError, match="1 of 2 images have no map of the predicted class"):
+            evaluator.compute(0.5)
+
+    def test_a_map_of_the_predicted_class_that_is_not_finite_is_named(self):
+        with pytest.raises(ValueError, match="Image 'image-0'"):
+            evaluator_with(
+                [square_map(0, 0, 5, 5)], [np.array([[0, 0, 5, 5.0]])], predicted_class_maps=[np.full(SIZE, np.nan)]
+            )
+
     def test_best_of_several_ground_truth_boxes(self):
         boxes = [np.array([[7, 7, 9, 9], [0, 0, 5, 5.0]])]
         assert evaluator_with([square_map(0, 0, 4, 4)], boxes).compute(0.5)["gt_known_loc"] == 1

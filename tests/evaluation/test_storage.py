@@ -6,7 +6,7 @@ import pytest
 from modeling_sat.evaluation import LocalizationEvaluator, View, load_records, save_records
 
 
-def evaluator(protocol="sat", masks=True, count=5) -> LocalizationEvaluator:
+def evaluator(protocol="sat", masks=True, count=5, of_a_class=False) -> LocalizationEvaluator:
     rng = np.random.default_rng(0)
     evaluator = LocalizationEvaluator(protocol, View((64, 64), (56, 56)))
     ids = [f"image {index}" for index in range(count)]
@@ -18,14 +18,15 @@ def evaluator(protocol="sat", masks=True, count=5) -> LocalizationEvaluator:
         [np.array([[3, 4, 30, 40], [5, 5, 9, 9.0]])[: 1 + index % 2] for index in range(count)],
         [(50, 70)] * count,
         [rng.integers(0, 2, (50, 70), np.uint8) for _ in range(count)] if masks else None,
+        rng.random((count, 7, 7), np.float32) if of_a_class else None,
     )
     return evaluator
 
 
 @pytest.mark.parametrize("protocol", ["sat", "wsolevaluation"])
-@pytest.mark.parametrize("masks", [True, False])
-def test_everything_computed_again_is_the_same(protocol, masks, tmp_path):
-    original = evaluator(protocol, masks)
+@pytest.mark.parametrize(("masks", "of_a_class"), [(True, False), (False, False), (False, True)])
+def test_everything_computed_again_is_the_same(protocol, masks, of_a_class, tmp_path):
+    original = evaluator(protocol, masks, of_a_class=of_a_class)
     save_records(original, tmp_path / "records.parquet")
     loaded = load_records(tmp_path / "records.parquet")
     threshold = original.select_threshold()
@@ -36,6 +37,14 @@ def test_everything_computed_again_is_the_same(protocol, masks, tmp_path):
         assert record.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_array_equal(record[name], value)
+
+
+def test_records_of_earlier_versions_are_read(tmp_path):
+    original = evaluator()
+    save_records(original, tmp_path / "records.parquet")
+    table = pq.read_table(tmp_path / "records.parquet").drop_columns(["predicted_class_boxes"])
+    pq.write_table(table, tmp_path / "earlier.parquet")
+    assert load_records(tmp_path / "earlier.parquet").compute(0.5) == original.compute(0.5)
 
 
 def test_loaded_records_join_those_of_a_new_run(tmp_path):

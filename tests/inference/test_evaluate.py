@@ -53,8 +53,11 @@ def test_whether_a_processor_shows_a_view():
 class Keeping(LocalizationEvaluator):
     """Keeps what it is given."""
 
-    def update(self, localization_maps, top5, **ground_truth):
+    def update(self, localization_maps, top5, predicted_class_maps=None, **ground_truth):
         self.maps = [*getattr(self, "maps", ()), *localization_maps]
+        self.predicted = (
+            None if predicted_class_maps is None else [*getattr(self, "predicted", ()), *predicted_class_maps]
+        )
         self.top5 = [*getattr(self, "top5", ()), *top5]
 
 
@@ -65,6 +68,7 @@ def test_high_quality_maps_are_those_of_every_other_user(dataset):
     )
     evaluator = Keeping("sat", View((40, 40), (32, 32)))
     evaluate_localization(model, processor, dataset, evaluator, Accelerator(cpu=True), quality="high")
+    assert evaluator.predicted is None  # the maps are of no class
     for found, image in zip(evaluator.maps, dataset["image"], strict=True):
         with torch.no_grad():
             expected = localize(model, prepare(processor, image, "high"), "high").localization_map[0]
@@ -72,18 +76,36 @@ def test_high_quality_maps_are_those_of_every_other_user(dataset):
 
 
 @pytest.mark.parametrize("quality", ["fast", "high"])
-@pytest.mark.parametrize("method", ["cam", "ts_cam"])
+@pytest.mark.parametrize("method", ["cam", "ts_cam", "scm"])
 def test_of_a_method_whose_maps_belong_to_a_class_the_true_ones_is_measured(dataset, method, quality):
     model = model_of(method).eval()
     processor = SATImageProcessorPil(size={"height": 32, "width": 32})
     evaluator = Keeping("sat", View((32, 32), None))
     evaluate_localization(model, processor, dataset, evaluator, Accelerator(cpu=True), quality=quality)
     assert any(top5[0] != label for top5, label in zip(evaluator.top5, dataset["label"]))
-    for found, top5, row in zip(evaluator.maps, evaluator.top5, dataset, strict=True):
+    for found, predicted, top5, row in zip(evaluator.maps, evaluator.predicted, evaluator.top5, dataset, strict=True):
         with torch.no_grad():
             pixel_values = prepare(processor, row["image"], quality)
             outputs = localize(model, pixel_values, quality, output_class_maps=True)
         np.testing.assert_allclose(found, outputs.class_maps[0, row["label"]], atol=1e-5)
+        np.testing.assert_allclose(predicted, outputs.class_maps[0, top5[0]], atol=1e-5)
         if top5[0] == row["label"]:  # then it is the map that a user sees
             seen = (found - found.min()) / (found.max() - found.min())
             np.testing.assert_allclose(seen, outputs.localization_map[0], atol=1e-4)
+
+
+def test_the_predicted_classs_measure_needs_no_second_pass(dataset):
+    model = model_of("scm").eval()
+    processor, calls = SATImageProcessorPil(size={"height": 32, "width": 32}), []
+    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    evaluator = LocalizationEvaluator("sat", View((32, 32), None))
+    evaluate_localization(model, processor, dataset, evaluator, Accelerator(cpu=True), batch_size=2)
+    assert len(calls) == 3
+    found = evaluator.compute(0.5)
+    assert 0 <= found["gt_known_loc_predicted_class"] <= found["max_box_acc_predicted_class"] <= 1
+    alone = LocalizationEvaluator("sat", View((32, 32), None))
+    evaluate_localization(model, processor, dataset, alone, Accelerator(cpu=True), map="localization")
+    of_the_map = alone.compute(0.5)
+    assert "gt_known_loc_predicted_class" not in of_the_map  # which is of the predicted class already
+    assert found["gt_known_loc_predicted_class"] == of_the_map["gt_known_loc"]
+    assert found["max_box_acc_predicted_class"] == of_the_map["max_box_acc"]
