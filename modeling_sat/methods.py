@@ -45,9 +45,10 @@ METHODS = {
     "ts_cam": Method(
         TSCAMForWeaklySupervisedLocalization, "TS-CAM", "token semantic coupled attention maps (TS-CAM, ICCV 2021)"
     ),
-    "scm": Method(
-        SCMForWeaklySupervisedLocalization, "SCM", "a Spatial Calibration Module on class maps (SCM, ECCV 2022)"
     "lctr": Method(LCTRForWeaklySupervisedLocalization, "LCTR", "a local continuity transformer (LCTR, AAAI 2022)"),
+    "scm": Method(
+        SCMForWeaklySupervisedLocalization, "SCM", "class maps with a spatial calibration module (SCM, ECCV 2022)"
+    ),
     "attention_map": Method(
         AttentionMapForWeaklySupervisedLocalization,
         "Attention map",

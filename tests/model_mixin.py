@@ -278,7 +278,7 @@ class ModelMixin:
                 outputs[name] = model(inputs, labels=LABELS)
             gradients[name] = self.gradients(model, inputs)
         assert_same(outputs["sdpa"], outputs["eager"], rtol=1e-5, atol=1e-6)
-        atol = 1e-5 if self.method == "scm" else 1e-6  # near a singular matrix, its inverse magnifies rounding
+        atol = 1e-4 if self.method == "scm" else 1e-6  # near a singular matrix, its inverse magnifies rounding
         for name, expected in gradients["eager"].items():
             torch.testing.assert_close(gradients["sdpa"][name], expected, rtol=1e-4, atol=atol)
 
