@@ -65,6 +65,7 @@ class SessionRecord:
         hardware: in words.
         versions: library → version.
         hub: "dataset", "base_model" → id, of those that are the Hub's.
+        seconds_per_step: without evaluation on the way; reading images counts.
     """
 
     from_step: int = 0
@@ -72,6 +73,7 @@ class SessionRecord:
     hardware: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     hub: dict[str, str] = field(default_factory=dict)
+    seconds_per_step: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class RunRecord:
         training_images: their number; None of a stream.
         length: `num_train_epochs` and `max_steps`.
         frozen_rate: the fraction of the parameters that did not learn.
+        parameters: their number.
         session: None while it is trained.
         path: of the file that it was read from.
     """
@@ -94,6 +97,7 @@ class RunRecord:
     length: dict[str, float] = field(default_factory=dict)
     images: ImagesRecord = ImagesRecord()
     frozen_rate: float | None = None
+    parameters: int | None = None
     session: SessionRecord | None = None
     path: Path | None = None
 
@@ -136,6 +140,7 @@ class RunRecord:
             length=parts["length"],
             images=_made(ImagesRecord, parts["images"]),
             frozen_rate=content.get("frozen_rate"),
+            parameters=content.get("parameters"),
             session=_made(SessionRecord, parts["session"]) if parts["session"] else None,
             path=path,
         )
@@ -143,8 +148,9 @@ class RunRecord:
     def save(self, folder: str | Path) -> None:
         """Writes `run.json`, at once: another process may be reading it."""
         content = {"settings": self.told, "length": self.length, "images": asdict(self.images)}
-        if self.frozen_rate is not None:
-            content["frozen_rate"] = self.frozen_rate
+        for name in ("frozen_rate", "parameters"):
+            if getattr(self, name) is not None:
+                content[name] = getattr(self, name)
         if self.session is not None:
             content["session"] = asdict(self.session)
         write_json(Path(folder, RUN_FILE), content)

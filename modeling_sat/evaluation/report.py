@@ -110,7 +110,7 @@ def write_report(runs: Sequence[EvaluatedRun], output_dir: str | Path) -> None:
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if runs[0].has_boxes:
-        results = {run.name: (run.evaluator, run.result.threshold) for run in runs}
+        results = {run.name: [(run.evaluator, run.result.threshold)] for run in runs}
         for name, figure in draw_figures(results, _constant_boxes(runs)).items():
             figure.savefig(folder / f"{name}.png", dpi=150)
     sheets = {run.name: _copy_sheet(run, folder, only=len(runs) == 1) for run in runs}

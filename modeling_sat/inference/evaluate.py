@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -34,6 +34,7 @@ from ..output.files import path_written_aside
 from ..output.ownership import folder_of_one_run
 from ..processes import start_accelerator
 from .evaluation_loop import default_map, evaluate_localization, evaluation_view, has_boxes, has_masks, with_boxes
+from .forward_time import ForwardTime
 from .sheets import draw_predictions, draw_worst
 from .threads import use_idle_cores
 
@@ -114,7 +115,7 @@ class EvaluationSettings:
 
 
 def evaluate_checkpoint(settings: EvaluationSettings) -> EvaluationResult:
-    """Evaluates and, on the main process, writes `metrics.json`, `records.parquet`, pictures and a report.
+    """Evaluates and, on the main process, writes `metrics.json`, `records.parquet`, `speed.json`, pictures and a report.
 
     The threshold is, in this order: the fixed one; the best on the evaluated split if `select_on_test`; the best on
     the validation split, where it has boxes or masks; the one saved in the checkpoint. Images held out of train that
@@ -156,14 +157,16 @@ def _evaluate(settings: EvaluationSettings, accelerator: Accelerator) -> Evaluat
     view = evaluation_view(settings.protocol, pair(model.config.image_size), settings.view)
     thresholds = sweep_including(settings.protocol, fixed)
 
-    def run(images: Dataset, description: str, ten_crop: bool = False) -> LocalizationEvaluator:
+    clock = ForwardTime()
+
+    def run(images: Dataset, description: str, **options: Any) -> LocalizationEvaluator:
         evaluator = LocalizationEvaluator(settings.protocol, view, thresholds, PIXEL_THRESHOLDS)
         return evaluate_localization(
             model, processor, images, evaluator, accelerator, settings.batch_size, settings.num_workers, description,
-            map=settings.map, ten_crop=ten_crop, quality=settings.quality,
+            map=settings.map, quality=settings.quality, **options,
         )  # fmt: skip
 
-    evaluated = run(dataset, f"Evaluating {settings.split}", settings.ten_crop)
+    evaluated = run(dataset, f"Evaluating {settings.split}", ten_crop=settings.ten_crop, clock=clock)
     result = EvaluationResult(
         model=settings.model,
         protocol=settings.protocol,
@@ -201,6 +204,7 @@ def _evaluate(settings: EvaluationSettings, accelerator: Accelerator) -> Evaluat
             processor.localization_threshold = result.threshold
         honest = applies and result.threshold_source == "validation"
         result.saved_to_checkpoint = honest and save_processor(processor, Path(settings.model))
+        clock.save(settings.output_dir)
         write_results(result, evaluated, model, processor, dataset, Path(settings.output_dir))
     return result
 

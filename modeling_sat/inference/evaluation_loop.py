@@ -17,6 +17,7 @@ from ..models.configuration_wsol import pair
 from ..models.image_processing_sat import prepare
 from ..models.localization_sat import not_finite
 from ..models.multiscale_sat import check_quality
+from .forward_time import ForwardTime
 from .localizer import Localizer
 
 
@@ -114,6 +115,7 @@ def evaluate_localization(
     map: str | None = None,
     ten_crop: bool = False,
     quality: str = "fast",
+    clock: ForwardTime | None = None,
 ) -> LocalizationEvaluator:
     """Runs a model over a dataset and gives the evaluator a record of every image.
 
@@ -130,6 +132,7 @@ def evaluate_localization(
             measured too (`PREDICTED_CLASS_METRICS`), from the same pass.
         ten_crop: classify by the mean softmax over ten crops (`views.ten_crops`); maps stay those of the view.
         quality: `"fast"`, or `"high"` for the mean over flips and resolutions, see `multiscale_sat`.
+        clock: measures the forward passes of the view, not those of ten crops.
 
     Returns:
         `evaluator`.
@@ -152,12 +155,14 @@ def evaluate_localization(
     localizer = Localizer(model, processor, quality, accelerator)
     class_maps = {"output_class_maps": True} if map == "class" else {}
     of_a_class = default_map(model) == "class"
+    clock = ForwardTime() if clock is None else clock
     was_training = model.training
     model.eval()
     for pixel_values, crops, ground_truth in tqdm(
         loader, desc=description, disable=not accelerator.is_local_main_process, leave=False
     ):
-        outputs = localizer.localize(pixel_values, **class_maps)
+        with clock.of(len(pixel_values), accelerator.device):
+            outputs = localizer.localize(pixel_values, **class_maps)
         maps, scores = outputs.localization_map, outputs.logits
         if crops is not None:
             scores = replace(localizer, quality="fast").localize(crops.flatten(0, 1)).logits

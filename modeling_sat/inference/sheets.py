@@ -1,11 +1,14 @@
 """Sheets of images for people: a sample of predictions, and the images on which the boxes are worst."""
 
+from typing import Any
+
 import numpy as np
 from datasets import Dataset
 from PIL import Image
 
-from ..evaluation import LocalizationEvaluator
+from ..evaluation import LocalizationEvaluator, View
 from ..evaluation.analysis import boxes_at, error_causes
+from ..evaluation.records import LocalizationRecord
 from .drawing import contact_sheet, draw_localization, object_texts
 from .localizer import Localizer
 
@@ -28,6 +31,19 @@ def draw_predictions(
     return contact_sheet(pictures, columns=6)
 
 
+def draw_record(record: LocalizationRecord, boxes: np.ndarray, view: View, row: dict[str, Any]) -> Image.Image:
+    """An image as it was measured: map, predicted boxes (green) and ground-truth boxes (red).
+
+    Args:
+        boxes: (n, 4), pixels of the view.
+        row: of the dataset that was evaluated.
+    """
+    size = row["image"].height, row["image"].width
+    view_map = view.array_to_image(record["preview"] / np.float32(255), size)
+    predicted = view.to_image(boxes, size).reshape(-1, 4)
+    return draw_localization(row["image"], view_map, predicted.tolist(), ground_truth_boxes=row["boxes"])
+
+
 def draw_worst(evaluator: LocalizationEvaluator, threshold: float, dataset: Dataset, count: int = 24) -> Image.Image:
     """The images with the least overlap, worst first, as the records have them: no model runs.
 
@@ -41,10 +57,7 @@ def draw_worst(evaluator: LocalizationEvaluator, threshold: float, dataset: Data
     for index in np.argsort(overlaps, kind="stable")[:count].tolist():
         record = records[index]
         row = dataset[rows[record["image_id"]]]
-        size = row["image"].height, row["image"].width
-        view_map = evaluator.view.array_to_image(record["preview"] / np.float32(255), size)
-        box = evaluator.view.to_image(boxes[index], size)
-        pictures.append(draw_localization(row["image"], view_map, box.tolist(), ground_truth_boxes=row["boxes"]))
+        pictures.append(draw_record(record, boxes[index], evaluator.view, row))
         wrong = [] if record["top5"][0] == record["label"] else [f"as {names[record['top5'][0]]}"]
         captions.append(", ".join([f"IoU {overlaps[index]:.2f}", causes[index] or "correct", *wrong]))
     return contact_sheet(pictures, columns=6, captions=captions)

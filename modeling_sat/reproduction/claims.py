@@ -39,17 +39,30 @@ class Above(Claim):
 
 @dataclass(frozen=True)
 class AboveOthers(Claim):
-    """The method is above every other method of the same model."""
+    """The method is above every other method of the same model; where there are several, also which place it has."""
 
     method: str
     metric: str
 
     def judge(self, results: StudyResults) -> list[str]:
-        lines = []
+        own = [key for key in results.outcomes if key.row == self.method]
+        lines = [line for key in own for line in self._place(results, key)]
         for key in results.outcomes:
             if key.row != self.method:
                 lines += Above(key._replace(row=self.method), key, self.metric).judge(results)
         return lines
+
+    def _place(self, results: StudyResults, own: Key) -> list[str]:
+        keys = [key for key in results.outcomes if (key.column, key.model) == (own.column, own.model)]
+        means = {key: summary.mean for key in keys if (summary := results.summary(key, self.metric))}
+        if own not in means or len(means) < 3:
+            return []
+        above = sorted((key for key in means if means[key] > means[own]), key=means.get, reverse=True)
+        below = max((key for key in means if key != own and key not in above), key=means.get, default=None)
+        said = f"measured: {own} has place {len(above) + 1} of {len(means)} by its mean {METRIC_TITLES[self.metric]}"
+        if above:
+            return [f"{said}, {means[own]:.1f}; above it: {', '.join(f'{key} {means[key]:.1f}' for key in above)}."]
+        return [f"{said}, {means[own]:.1f}; next is {below} with {means[below]:.1f}."]
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,27 @@ class AboveConstants(Claim):
             title = METRIC_TITLES[self.metric]
             lines.append(_verdict(differences, f"{key} above the best constant in {title}"))
         return lines
+
+
+@dataclass(frozen=True)
+class Best(Claim):
+    """Whichever row has the best mean is above the constants, and above each other row."""
+
+    metric: str
+
+    def judge(self, results: StudyResults) -> list[str]:
+        best = best_row(results, self.metric)
+        if best is None:
+            return []
+        constants = any(self.metric in metrics for metrics in results.constants().values())
+        lines = AboveConstants(best.row, self.metric).judge(results) if constants else []
+        return lines + AboveOthers(best.row, self.metric).judge(results)
+
+
+def best_row(results: StudyResults, metric: str) -> Key | None:
+    """That with the best mean; None where no run measured the metric."""
+    means = {row: summary.mean for row in results.rows if (summary := results.summary(row, metric))}
+    return max(means, key=means.get, default=None)
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,22 @@
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from datasets import IterableDataset
+from datasets import Dataset, IterableDataset
 
 from ..data.arguments import DataArguments
 from ..inference.evaluation_loop import has_boxes, has_masks
 from ..output.files import path_written_aside, write_json, written_aside
 from ..training.arguments import ConfigurationError, resolve_fields
 from .identity import Identifier
-from .names import METRIC_TITLES, MODEL_TITLES
+from .names import METRIC_TITLES
+from .options import ReproductionOptions, RunOptions
+from .pictures import seed_looked_at, side_by_side
 from .recipes import Recipe, Run, find_recipes, make_run, parse_fields
-from .results import Key, StudyResults
+from .results import Key, Measure, StudyResults
 from .runner import Runner, commands, read_outcome
 from .setting import describe
 from .steps import as_many_steps, count_images
@@ -36,52 +38,13 @@ class Reproduction:
 
     Args:
         table: Markdown.
-        folder: where table.md, results.json and figure.png are.
+        folder: where table.md, results.json and figure.png or pictures.jpg are.
         failed: folder of each failed run → why.
     """
 
     table: str
     folder: Path
     failed: dict[Path, str]
-
-
-@dataclass
-class ReproductionOptions:
-    """How a study is run; `scripts/reproduce.py` has them on its command line."""
-
-    dataset: str = field(metadata={"help": "shapes, tiny_imagenet, cub, imagenet, …"})
-    data_dir: str | None = field(default=None, metadata={"help": "The dataset's folder."})
-    model: Literal[tuple(MODEL_TITLES)] | None = field(default=None, metadata={"help": "Default: the paper's."})
-    config: Path | None = field(
-        default=None,
-        metadata={
-            "help": "Recipe; default: scripts/configs/DATASET/MODEL.yaml, laptop.yaml of "
-            + " and ".join(LAPTOP_DATASETS)
-        },
-    )
-    seeds: list[int] = field(
-        default_factory=lambda: [0, 1, 2], metadata={"help": "Of training, and of the choice of images."}
-    )
-    rows: list[str] | None = field(default=None, metadata={"help": "Some of the study's rows, by name or letter."})
-    protocol: Literal["sat", "wsolevaluation"] | None = field(
-        default=None, metadata={"help": "Default: the recipe's, or else sat."}
-    )
-    select_on_test: bool = field(default=False, metadata={"help": "The published habit for the threshold."})
-    ten_crop: bool = field(default=False, metadata={"help": "Classify by ten crops, as the paper does."})
-    jobs: int | None = field(
-        default=None, metadata={"help": "Runs at once; default: one for each GPU, or for each CPU core."}
-    )
-    output_dir: Path = Path("outputs/reproduction")
-    dry_run: bool = field(default=False, metadata={"help": "Write the runs' configurations, print the commands."})
-
-    def __post_init__(self):
-        """
-        Raises:
-            ConfigurationError: jobs is not a number of runs.
-        """
-        if self.jobs is not None and self.jobs < 1:
-            raise ConfigurationError(f"jobs is {self.jobs}; a whole number of at least 1 was expected.")
-        self.seeds = list(dict.fromkeys(self.seeds))
 
 
 def reproduce(name: str, options: ReproductionOptions, fields: Sequence[str], scripts: Path) -> Reproduction | None:
@@ -107,22 +70,39 @@ def reproduce(name: str, options: ReproductionOptions, fields: Sequence[str], sc
     evaluate_options = [f"--{option}" for option in ("select_on_test", "ten_crop") if getattr(options, option)]
     places = make_runs(study, rows, recipes, options, evaluate_options)
     runs = unique(places)
+    if options.dry_run:
+        print_commands(runs, scripts, evaluate_options)
+        return None
+    prepare(runs)
+    failed = Runner(scripts, options.jobs, evaluate_options).run(runs)
+    return write(name, options, recipes, read_outcomes(places, failed, study.measure), failed)
+
+
+def print_commands(runs: Sequence[Run], scripts: Path, evaluate_options: Sequence[str]) -> None:
+    """What is left of the runs, whose configurations are written."""
+    for run in runs:
+        run.write_config()
+        for command in commands(run, scripts, evaluate_options):
+            print(shlex.join(command))
+
+
+def prepare(runs: Sequence[Run]) -> None:
+    """Writes the runs' configurations; says where a run of an earlier call is another one."""
     for run in runs:
         anew = run.why_anew()
-        if anew is not None and not options.dry_run:
+        if anew is not None:
             print(anew)
         run.write_config()
-    if options.dry_run:
-        for run in runs:
-            for command in commands(run, scripts, evaluate_options):
-                print(shlex.join(command))
-        return None
-    failed = Runner(scripts, options.jobs, evaluate_options).run(runs)
-    outcomes = {
-        key: {seed: read_outcome(run, study.measure) for seed, run in by_seed.items() if run.folder not in failed}
+
+
+def read_outcomes(
+    places: Mapping[Key, Mapping[int, Run]], failed: Mapping[Path, str], measure: Measure | None = None
+) -> StudyResults:
+    """What the runs measured that did not fail."""
+    return StudyResults({
+        key: {seed: read_outcome(run, measure) for seed, run in by_seed.items() if run.folder not in failed}
         for key, by_seed in places.items()
-    }
-    return write(name, options, recipes, StudyResults(outcomes), failed)
+    })  # fmt: skip
 
 
 def choose_rows(study: Study, dataset: str, wanted: Sequence[str] | None) -> list[Row]:
@@ -145,7 +125,7 @@ def make_runs(
     study: Study,
     rows: Sequence[Row],
     recipes: Sequence[Recipe],
-    options: ReproductionOptions,
+    options: RunOptions,
     evaluate_options: Sequence[str] = (),
     count: Callable[[Mapping[str, Any]], tuple[int, int]] = count_images,
 ) -> dict[Key, dict[int, Run]]:
@@ -168,7 +148,7 @@ def make_runs(
         counts = count(data) if study.few_images else None
         for row in rows:
             for column in study.columns:
-                fields, few = dict(shared), column.fields.get("images_per_class")
+                fields, few = dict(shared), {**row.fields, **column.fields}.get("images_per_class")
                 if few is not None:
                     whole = recipe.with_changes(recipe.changed_by(row)) | shared
                     fields |= as_many_steps(whole, counts[0], few * counts[1])
@@ -181,7 +161,7 @@ def make_runs(
     return places
 
 
-def shared_fields(recipe: Recipe, options: ReproductionOptions) -> dict[str, Any]:
+def shared_fields(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
     """Training fields that the command's own options give to every run of a recipe."""
     shared = {"protocol": options.protocol or {**recipe.fields, **recipe.added}.get("protocol") or "sat"}
     return shared if options.data_dir is None else {**shared, "data_dir": options.data_dir}
@@ -211,16 +191,8 @@ def check_needs(name: str, options: ReproductionOptions, recipes: Sequence[Recip
     Raises:
         ConfigurationError: the test images have no boxes or masks, and the study shows metrics of them.
     """
-    asked = set()
-    for recipe in recipes:
-        fields = resolve_fields({**recipe.fields, **recipe.added, **shared_fields(recipe, options)})
-        data = replace(DataArguments.of(fields), dataset=options.dataset)
-        if (request := repr(data)) in asked:
-            continue
-        asked.add(request)
-        test = data.load("test", seed=options.seeds[0])
-        if isinstance(test, IterableDataset):
-            raise ConfigurationError("Images are evaluated from disk; leave streaming out of dataset_options.")
+    for data in {repr(data): data for recipe in recipes for data in [data_of(recipe, options)]}.values():
+        test = load_test(data, options.seeds[0])
         there = {"boxes": has_boxes(test), "masks": has_masks(test)}
         for what, metrics in STUDIES[name].needs.items():
             if not there[what]:
@@ -230,6 +202,23 @@ def check_needs(name: str, options: ReproductionOptions, recipes: Sequence[Recip
                     f"{name} is about {what}, and the test images of {options.dataset} have none"
                     f"{f', {others[0]} alone' if others else ''}; it shows {titles}. {NEEDS_HINT[what]}"
                 )
+
+
+def data_of(recipe: Recipe, options: RunOptions) -> DataArguments:
+    """The data that a recipe's runs see."""
+    fields = resolve_fields({**recipe.fields, **recipe.added, **shared_fields(recipe, options)})
+    return replace(DataArguments.of(fields), dataset=options.dataset)
+
+
+def load_test(data: DataArguments, seed: int) -> Dataset:
+    """
+    Raises:
+        ConfigurationError: it is a stream.
+    """
+    test = data.load("test", seed=seed)
+    if isinstance(test, IterableDataset):
+        raise ConfigurationError("Images are evaluated from disk; leave streaming out of dataset_options.")
+    return test
 
 
 def write(
@@ -257,4 +246,8 @@ def write(
     if study.figure is not None and any(results.outcomes.values()):
         with path_written_aside(folder / "figure.png") as aside:
             study.figure(results).savefig(aside, dpi=120)
+    seed = seed_looked_at(results)
+    if study.pictures and seed is not None:
+        with path_written_aside(folder / "pictures.jpg") as aside:
+            side_by_side(results, load_test(data_of(recipes[0], options), seed)).save(aside, quality=90)
     return Reproduction(table, folder, failed)

@@ -1,5 +1,6 @@
 """What tables call metrics, constants, models and datasets."""
 
+from ..evaluation.analysis import ERROR_CAUSES
 from ..evaluation.report import CONSTANT_MAP_NAMES, CONSTANT_NAMES, METRIC_NAMES
 
 
@@ -15,7 +16,8 @@ METRIC_TITLES = {
     "iou_small": "smallest third",
     "iou_large": "largest third",
     "frozen_rate": "frozen",
+    **{f"error_{cause}": f"wrong: {cause}" for cause in ERROR_CAUSES},
 }
 CONSTANT_TITLES = {**CONSTANT_NAMES, **CONSTANT_MAP_NAMES}
-MODEL_TITLES = {"deit-tiny": "DeiT-T", "deit-small": "DeiT-S", "deit-base": "DeiT-B"}
+MODEL_TITLES = {"deit-tiny": "DeiT-T", "deit-small": "DeiT-S", "deit-base": "DeiT-B", "conformer-small": "Conformer-S"}
 DATASET_TITLES = {"cub": "CUB-200", "imagenet": "ImageNet", "openimages30k": "OpenImages"}

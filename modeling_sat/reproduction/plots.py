@@ -8,7 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..evaluation.figures import Results, accuracy_over_thresholds, iou_by_size, iou_distribution
+from ..evaluation.analysis import ERROR_CAUSES
+from ..evaluation.figures import (
+    Results,
+    accuracy_over_thresholds,
+    iou_by_size,
+    iou_distribution,
+    stacked_causes,
+)
+from .costs import COSTS, cost
 from .names import CONSTANT_TITLES, METRIC_TITLES
 from .results import Key, StudyResults
 
@@ -110,6 +118,50 @@ def boxes(metric: str) -> Draw:
     return draw
 
 
+def stacked(*metrics: str) -> Draw:
+    """A bar for each row, of the mean shares of causes of errors (Fig. 9).
+
+    Args:
+        metrics: in the order of `ERROR_CAUSES`.
+    """
+
+    def draw(results: StudyResults) -> Figure:
+        known = [row for row in results.rows if results.summary(row, metrics[0])]
+        return stacked_causes({
+            str(row): {cause: results.summary(row, metric).mean / 100 for cause, metric in zip(ERROR_CAUSES, metrics)}
+            for row in known
+        })  # fmt: skip
+
+    return draw
+
+
+def accuracy_by_cost(metric: str, *costs: str) -> Draw:
+    """A panel for each cost, a point for each row: the mean over seeds, with every seed as a small dot (Fig. 1)."""
+
+    def draw(results: StudyResults) -> Figure:
+        figure = Figure(figsize=(5 * len(costs) + 2.4, 4.4), layout="constrained")
+        panels = figure.subplots(1, len(costs), squeeze=False, sharey=True)[0]
+        for axes, name in zip(panels, costs):
+            for index, row in enumerate(results.rows):
+                values, paid = _percent(results, row, metric), cost(results, row, name)
+                if values and paid is not None:
+                    colour, marker = f"C{index % 10}", ("o", "s", "^")[index // 10 % 3]
+                    axes.plot([paid.mean] * len(values), values, ".", color=colour, markersize=4, alpha=0.6)
+                    axes.plot(
+                        paid.mean, np.mean(values), marker, color=colour, markersize=9, alpha=0.75, label=str(row)
+                    )
+            axes.set(xlabel=f"{COSTS[name].title}, logarithmic", xscale="log")
+            axes.xaxis.set_major_formatter("{x:,.3g}")
+            axes.margins(x=0.15, y=0.1)
+            _constants(axes, results, metric, axes.axhline)
+        panels[0].set_ylabel(f"{METRIC_TITLES[metric]} (%)")
+        handles, labels = panels[-1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=8)
+        return figure
+
+    return draw
+
+
 def overlap_distribution(results: StudyResults) -> Figure:
     """Fig. 5."""
     return iou_distribution(_results(results))
@@ -131,10 +183,11 @@ def accuracy_by_threshold(results: StudyResults) -> Figure:
 
 
 def _results(results: StudyResults) -> Results:
+    """Rows with a run that ended well."""
     return {
-        f"{key}, seed {seed}": (outcome.records(), outcome.threshold)
+        str(key): [(outcome.records(), outcome.threshold) for outcome in outcomes.values()]
         for key, outcomes in results.outcomes.items()
-        for seed, outcome in outcomes.items()
+        if outcomes
     }
 
 

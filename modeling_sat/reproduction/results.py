@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..evaluation import LocalizationEvaluator, load_records
-from ..evaluation.analysis import accuracy_by_threshold, sizes_and_overlaps
+from ..evaluation.analysis import accuracy_by_threshold, count_causes, error_causes, sizes_and_overlaps
 from ..evaluation.report import RECORDS_FILE
 
 
@@ -29,6 +29,7 @@ class Outcome:
         ten_crop: whether classes are from ten crops.
         steps: of the training.
         images: that it was on.
+        costs: name of `costs.COSTS` → number, in seconds where it is a time.
     """
 
     metrics: Mapping[str, float]
@@ -41,6 +42,7 @@ class Outcome:
     ten_crop: bool | None = None
     steps: int | None = None
     images: int | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     def records(self) -> LocalizationEvaluator:
         return load_records(self.evaluation / RECORDS_FILE)
@@ -149,6 +151,12 @@ def threshold_interval(outcome: Outcome) -> dict[str, float]:
     stretches = np.split(np.arange(near.size), np.flatnonzero(np.diff(near)) + 1)
     longest = max(len(stretch) for stretch in stretches if accuracy[stretch].max() == accuracy.max())
     return {"threshold_interval": longest * step}
+
+
+def errors_by_cause(outcome: Outcome) -> dict[str, float]:
+    """Share of all images that fail at Top-1 Loc for each cause (Fig. 9), "error_…"."""
+    shares = count_causes(error_causes(outcome.records(), outcome.threshold))
+    return {f"error_{cause}": share for cause, share in shares.items()}
 
 
 def iou_by_size(outcome: Outcome) -> dict[str, float]:

@@ -23,6 +23,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from ..checkpoints.evaluated_data import DATA_OPTIONS
 from ..checkpoints.run_record import RUN_FILE, RunRecord
 from ..evaluation.result import METRICS_FILE, EvaluationResult
+from ..inference.forward_time import seconds_per_image
 from ..output.files import read_json
 from ..training.arguments import ConfigurationError
 from .recipes import Run
@@ -96,8 +97,22 @@ def read_outcome(run: Run, measure: Measure | None = None) -> Outcome:
         threshold_source=result.threshold_source, protocol=result.protocol,
         cropped=None if result.view is None else result.view["crop"] is not None,
         ten_crop=result.ten_crop, steps=_steps(model), images=record.training_images,
+        costs=_costs(record, run.evaluation),
     )  # fmt: skip
     return outcome if measure is None else replace(outcome, metrics={**metrics, **measure(outcome)})
+
+
+def _costs(record: RunRecord, evaluation: Path) -> dict[str, float]:
+    """What is known of `costs.COSTS`."""
+    costs = {
+        "parameters": record.parameters,
+        "training_images": record.training_images,
+        "seconds_per_step": record.session and record.session.seconds_per_step,
+        "seconds_per_image": seconds_per_image(evaluation),
+    }
+    if None not in (record.parameters, record.frozen_rate):
+        costs["trained_parameters"] = round(record.parameters * (1 - record.frozen_rate))
+    return {name: value for name, value in costs.items() if value is not None}
 
 
 def _steps(model: Path) -> int | None:

@@ -11,8 +11,8 @@ PAPERS_THRESHOLD = "pass and threshold the best on the test images"
 PAPERS_CLASSES = "classes from ten crops"
 """How the published numbers were measured (section 4.1 of the paper; the authors' `train.py`)."""
 FEW_IMAGES = (
-    "The paper does not say how long it trains on a few images of each class; here every column takes as many steps as "
-    "the full one, since as many passes would be a few steps."
+    "The paper does not say how long it trains on a few images of each class; here it is as many steps as on all "
+    "images, since as many passes would be a few steps."
 )
 
 
@@ -21,7 +21,7 @@ def describe(results: StudyResults, metrics: Sequence[str], few_images: bool = F
 
     Args:
         metrics: those that the table shows.
-        few_images: whether columns are numbers of training images.
+        few_images: whether rows or columns are numbers of training images.
     """
     runs = [(key, outcome) for key, outcomes in results.outcomes.items() for outcome in outcomes.values()]
     if not runs:

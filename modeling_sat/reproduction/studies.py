@@ -1,5 +1,5 @@
-"""Every table and figure of the paper that trains SAT, as rows of training fields. Methods are those of
-`modeling_sat.methods.METHODS`."""
+"""Every table and figure of the paper that trains something, as rows of training fields. Methods are those of
+`modeling_sat.methods.METHODS`; a row of one that is not there is left out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,15 +8,20 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..evaluation import BOX_METRICS, PIXEL_METRICS, PREDICTED_CLASS_METRICS
+from ..evaluation.analysis import ERROR_CAUSES
 from ..methods import METHODS
 from . import plots
 from .claims import Above, AboveConstants, AboveOthers, ChangesLittle, Claim, Measured, Reaches
-from .results import Key, Measure, StudyResults, iou_by_size, threshold_interval
+from .costs import OF_EVERY_TABLE
+from .results import Key, Measure, StudyResults, errors_by_cause, iou_by_size, threshold_interval
 
 
+ERRORS = tuple(f"error_{cause}" for cause in ERROR_CAUSES)
 BOX_NEEDS = frozenset(
-    (*BOX_METRICS, *PREDICTED_CLASS_METRICS, "box_acc_mean", "median_iou_of_correct", "threshold_interval")
-)
+    (
+        *BOX_METRICS, *PREDICTED_CLASS_METRICS, "box_acc_mean", "median_iou_of_correct", "threshold_interval", *ERRORS
+    )
+)  # fmt: skip
 MASK_NEEDS = frozenset((*PIXEL_METRICS, "iou_all", "iou_small", "iou_large"))
 """Metrics of images with boxes, and of images with masks."""
 LAPTOP_DATASETS = ("shapes", "tiny_imagenet")
@@ -40,9 +45,10 @@ class Row:
 
     @property
     def names(self) -> set[str]:
-        """What it can be asked for by: "(a) L_cls", "(a)" or "a"; "TS-CAM" or "ts_cam"."""
+        """What it can be asked for by: "(a) L_cls", "(a)" or "a"; "TS-CAM" or, where nothing else differs, "ts_cam"."""
         letter = self.name.split(" ")[0] if self.name.startswith("(") else self.name
-        return {self.name, letter, letter.strip("()"), self.fields.get("method", self.name)}
+        method = self.fields["method"] if self.fields.keys() == {"method"} else self.name
+        return {self.name, letter, letter.strip("()"), method}
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class Study:
         by_model: whether all rows are trained on every model that has a recipe.
         measure: further metrics from a run's records.
         figure: draws the results, if that makes sense.
+        costs: keys of `costs.COSTS`, shown beside the metrics where they are known.
+        pictures: whether images are drawn with the rows side by side.
     """
 
     title: str
@@ -69,6 +77,8 @@ class Study:
     by_model: bool = False
     measure: Measure | None = None
     figure: Callable[[StudyResults], Figure] | None = None
+    costs: tuple[str, ...] = OF_EVERY_TABLE
+    pictures: bool = False
 
     @property
     def needs(self) -> dict[str, list[str]]:
@@ -79,16 +89,25 @@ class Study:
 
     @property
     def few_images(self) -> bool:
-        """Whether its columns are numbers of training images for each class."""
-        return any("images_per_class" in column.fields for column in self.columns)
+        """Whether its rows or columns are numbers of training images for each class."""
+        return any("images_per_class" in place.fields for place in (*self.rows, *self.columns))
 
 
 def _batch(size: int, laptop: bool | None = None) -> Row:
     return Row(f"batch {size}", {"per_device_train_batch_size": size, "gradient_accumulation_steps": 1}, laptop)
 
 
-METHOD_ROWS = tuple(Row(method.title, {"method": name}) for name, method in METHODS.items())
-"""Of tables 1, 3, 4, 6 and figures 5, 6, 7."""
+def _of_methods(*rows: Row) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.fields["method"] in METHODS)
+
+
+BAS_BY_SAT = {"method": "bas", "losses": "sat"}
+"""BAS*: BAS's generator, taught by SAT's losses (Table 7)."""
+METHOD_ROWS = _of_methods(
+    *(Row(method.title, {"method": name}) for name, method in METHODS.items()), Row("BAS*", BAS_BY_SAT)
+)
+"""Of tables 1, 3, 4, 6 and figures 1, 3, 5, 6, 7, 9."""
+_MOST_FROZEN = {"method": "sat", "freeze": "all_but_spatial_attention"}
 SHOTS = (
     Row("1", {"images_per_class": 1}),
     Row("3", {"images_per_class": 3}),
@@ -149,6 +168,16 @@ STUDIES: dict[str, Study] = {
         by_model=True,
         figure=plots.bars("piou", "pxap"),
     ),
+    "table5": Study(
+        title="A spatial token or the class token's attention map, by the same losses",
+        rows=_of_methods(Row("Attention map", {"method": "attention_map"}), Row("Spatial token (SAT)", {"method": "sat"})),
+        metrics=("top1_cls", "top5_cls", "top1_loc", "gt_known_loc"),
+        claims=tuple(
+            Above(Key("Spatial token (SAT)"), Key("Attention map"), metric, f"the paper: {points} on ImageNet")
+            for metric, points in {"top1_cls": 2.52, "top5_cls": 1.69, "top1_loc": 4.17, "gt_known_loc": 3.39}.items()
+        ),
+        figure=plots.bars("top1_cls", "gt_known_loc"),
+    ),
     "table6": Study(
         title="Generalizability over backbones",
         rows=METHOD_ROWS,
@@ -160,6 +189,22 @@ STUDIES: dict[str, Study] = {
         ),
         by_model=True,
         figure=plots.bars("top1_cls", "gt_known_loc"),
+    ),
+    "table7": Study(
+        title="SAT and methods that predict a foreground map",
+        rows=_of_methods(
+            Row("(a) ORNet", {"method": "ornet"}),
+            Row("(b) BAS", {"method": "bas"}),
+            Row("(c) BAS*", BAS_BY_SAT),
+            Row("(d) SAT", {"method": "sat"}),
+        ),
+        metrics=("top1_loc", "top5_loc", "gt_known_loc"),
+        claims=(
+            AboveOthers("(d) SAT", "top1_loc"),
+            AboveOthers("(d) SAT", "gt_known_loc"),
+            Above(Key("(c) BAS*"), Key("(b) BAS"), note="the paper: 29.11 on CUB-200"),
+        ),
+        figure=plots.bars("top1_loc", "gt_known_loc"),
     ),
     "table8": Study(
         title="Frozen parts and few images per class",
@@ -187,6 +232,29 @@ STUDIES: dict[str, Study] = {
             ),
         ),
         figure=plots.lines("gt_known_loc", "training images per class"),
+    ),
+    "fig1": Study(
+        title="Accuracy by trained parameters and by training images",
+        rows=(
+            *METHOD_ROWS,
+            Row("SAT, 1 image a class", {"method": "sat", "images_per_class": 1}),
+            Row("SAT, most of it frozen", _MOST_FROZEN),
+            Row("SAT, both", {**_MOST_FROZEN, "images_per_class": 1}),
+        ),
+        metrics=("gt_known_loc",),
+        claims=(
+            AboveConstants("SAT, both", "gt_known_loc"),
+            Above(Key("SAT, both"), Key("SCM"), note="the paper: 2.1 on ImageNet"),
+        ),
+        costs=("parameters", "trained_parameters", "training_images", *OF_EVERY_TABLE[1:]),
+        figure=plots.accuracy_by_cost("gt_known_loc", "trained_parameters", "training_images"),
+    ),
+    "fig3": Study(
+        title="Maps and boxes side by side",
+        rows=METHOD_ROWS,
+        metrics=("gt_known_loc",),
+        claims=(AboveConstants("SAT", "gt_known_loc"),),
+        pictures=True,
     ),
     "fig4": Study(
         title="Sensitivity to λ and to the batch size",
@@ -240,7 +308,7 @@ STUDIES: dict[str, Study] = {
     ),
     "fig8": Study(
         title="Few-shot learning",
-        rows=(Row("SAT"),),
+        rows=_of_methods(Row("SAT", {"method": "sat"}), Row("TS-CAM", {"method": "ts_cam"})),
         columns=SHOTS,
         metrics=("gt_known_loc",),
         claims=(
@@ -248,8 +316,17 @@ STUDIES: dict[str, Study] = {
             Reaches(
                 Key("SAT", "1"), Key("SAT", "full"), "the paper: 92.7 % on CUB-200, 97.0 % on ImageNet (Table 8 (a))"
             ),
+            Above(Key("SAT", "1"), Key("TS-CAM", "full"), note="the paper: 3.6 on CUB-200, 3.3 on ImageNet"),
         ),
         figure=plots.boxes("gt_known_loc"),
+    ),
+    "fig9": Study(
+        title="Errors by cause",
+        rows=METHOD_ROWS,
+        metrics=("top1_loc", *ERRORS),
+        claims=(AboveOthers("SAT", "top1_loc"),),
+        measure=errors_by_cause,
+        figure=plots.stacked(*ERRORS),
     ),
 }  # fmt: skip
 """Name on the command line → study."""

@@ -104,7 +104,7 @@ def _train(
         if arguments.freeze != "none":
             print(f"Frozen rate: {rate:.0%} of the parameters (freeze: {arguments.freeze}).")
         images = images_record(splits, data_arguments, is_held_out, earlier)
-        record = replace(record, images=images, frozen_rate=rate)
+        record = replace(record, images=images, frozen_rate=rate, parameters=model.num_parameters())
         record.save(arguments.output_dir)
     image_size = pair(model.config.image_size)
     processor = build_processor(model_arguments.model, image_size, model_arguments.pixel_statistics)
@@ -141,10 +141,12 @@ def session_record(
     seconds = next(
         (entry["train_runtime"] for entry in reversed(trainer.state.log_history) if "train_runtime" in entry), None
     )
+    steps = trainer.state.global_step - from_step
     names = {"dataset": data_arguments.dataset, "base_model": model_arguments.model}
     return SessionRecord(
         from_step=from_step,
-        seconds=seconds if trainer.state.global_step > from_step else None,
+        seconds=seconds if steps > 0 else None,
+        seconds_per_step=None if seconds is None or steps < 1 else (seconds - trainer.seconds_evaluating) / steps,
         hardware=describe_hardware(trainer.args.world_size, trainer.args.device),
         versions=software_versions(),
         hub={use: name for use, name in names.items() if name and "/" in name and not Path(name).exists()},

@@ -1,5 +1,6 @@
 """transformers' Trainer with the losses of any method, exact batches over processes, and localization as the evaluation."""
 
+import time
 from pathlib import Path
 
 import torch
@@ -46,6 +47,7 @@ class SATTrainer(ResumableTrainer):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self.seconds_evaluating = 0.0
         self._running: dict[str, torch.Tensor] = {}
         self._scaling = PixelScaling(self.processing_class)
         self._batches: list[dict[str, torch.Tensor]] = []
@@ -203,6 +205,7 @@ class SATTrainer(ResumableTrainer):
         return self.averaging.model if self.averaging is not None and self.is_in_train else self.model
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        start = time.perf_counter()
         dataset = with_boxes(self.eval_dataset if eval_dataset is None else eval_dataset)
         view = evaluation_view(self.args.protocol, pair(self.model.config.image_size), self.args.view)
         evaluator = LocalizationEvaluator(self.args.protocol, view)
@@ -217,4 +220,5 @@ class SATTrainer(ResumableTrainer):
         self.log(metrics)
         self.callback_handler.eval_dataloader = DataLoader(dataset)  # what `DrawMaps` draws from
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.seconds_evaluating += time.perf_counter() - start
         return metrics

@@ -24,7 +24,8 @@ RECORD = RunRecord(
     length={"num_train_epochs": 30, "max_steps": -1},
     images=ImagesRecord("/data", HELD_OUT, packed(np.array([3, 1, 3])), packed(np.array([7])), NUMBERED_BY),
     frozen_rate=0.25,
-    session=SessionRecord(10, 3.5, "1 × H200", {"torch": "2.13"}, {"dataset": "org/birds"}),
+    parameters=1000,
+    session=SessionRecord(10, 3.5, "1 × H200", {"torch": "2.13"}, {"dataset": "org/birds"}, 0.35),
 )
 
 
@@ -35,15 +36,15 @@ def test_it_comes_back_as_it_was(tmp_path):
     assert found.trained.tolist() == [1, 3] and found.held_out.tolist() == [7]
 
 
-def test_the_file_has_the_keys_that_it_always_had(tmp_path):
+def test_the_keys_of_the_file(tmp_path):
     RECORD.save(tmp_path)
     content = json.loads((tmp_path / "run.json").read_text())
-    assert list(content) == ["settings", "length", "images", "frozen_rate", "session"]
+    assert list(content) == ["settings", "length", "images", "frozen_rate", "parameters", "session"]
     assert content["settings"] == {
         "dataset": "cub", "seed": 6, "classes": None, "images in a batch": 64, "training images": 5994
     }  # fmt: skip
     assert set(content["images"]) == {"data_dir", "validation", "trained", "held_out", "numbered_by"}
-    assert set(content["session"]) == {"from_step", "seconds", "hardware", "versions", "hub"}
+    assert set(content["session"]) == {"from_step", "seconds", "hardware", "versions", "hub", "seconds_per_step"}
 
 
 def test_older_and_later_records(tmp_path):
