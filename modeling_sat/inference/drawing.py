@@ -26,6 +26,7 @@ def draw_localization(
     texts: Sequence[str] = (),
     ground_truth_boxes: Sequence[Sequence[float]] = (),
     opacity: float = MAP_OPACITY,
+    line_scale: float = 1.0,
 ) -> Image.Image:
     """Lays a localization map over an image and draws boxes on it, in the colours of the paper's Figure 3.
 
@@ -36,6 +37,7 @@ def draw_localization(
         texts: one for each of the first boxes, such as a class and its score.
         ground_truth_boxes: as `boxes`; drawn in red.
         opacity: of the map, from 0 (only the image is seen) to 1 (only the map).
+        line_scale: how many times as thick as usual lines are, for pictures that are shown small.
 
     Returns:
         A new RGB image of the size of `image`, or enlarged to `READABLE_SIDE` pixels along its longer side.
@@ -68,9 +70,9 @@ def draw_localization(
     draw = ImageDraw.Draw(picture)
     scales = np.array([size[0] / image.width, size[1] / image.height] * 2)
     for box in ground_truth_boxes:
-        _draw_box(draw, np.asarray(box) * scales, GROUND_TRUTH)
+        _draw_box(draw, np.asarray(box) * scales, GROUND_TRUTH, line_scale)
     for box in boxes:
-        _draw_box(draw, np.asarray(box) * scales, PREDICTED)
+        _draw_box(draw, np.asarray(box) * scales, PREDICTED, line_scale)
     for box, text in zip(boxes, texts):
         _draw_label(draw, np.asarray(box) * scales, text)
     return picture
@@ -132,9 +134,9 @@ def _colours() -> np.ndarray:
     return matplotlib.colormaps["turbo"](np.arange(256), bytes=True)[:, :3].copy()
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, colour: tuple[int, int, int]) -> None:
+def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, colour: tuple[int, int, int], line_scale: float = 1) -> None:
     """A line just inside the box, with dark edges: the colours of boxes are colours of the map as well."""
-    line = _line_width(draw)
+    line = round(line_scale * _line_width(draw))
     left, top, right, bottom = np.rint(box).astype(int).tolist()
     right, bottom = max(left, right - 1), max(top, bottom - 1)
     draw.rectangle((left, top, right, bottom), outline=OUTLINE, width=line + 2)

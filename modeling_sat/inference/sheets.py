@@ -31,17 +31,20 @@ def draw_predictions(
     return contact_sheet(pictures, columns=6)
 
 
-def draw_record(record: LocalizationRecord, boxes: np.ndarray, view: View, row: dict[str, Any]) -> Image.Image:
+def draw_record(
+    record: LocalizationRecord, boxes: np.ndarray, view: View, row: dict[str, Any], **style: float
+) -> Image.Image:
     """An image as it was measured: map, predicted boxes (green) and ground-truth boxes (red).
 
     Args:
         boxes: (n, 4), pixels of the view.
         row: of the dataset that was evaluated.
+        style: as `draw_localization` takes it.
     """
     size = row["image"].height, row["image"].width
     view_map = view.array_to_image(record["preview"] / np.float32(255), size)
     predicted = view.to_image(boxes, size).reshape(-1, 4)
-    return draw_localization(row["image"], view_map, predicted.tolist(), ground_truth_boxes=row["boxes"])
+    return draw_localization(row["image"], view_map, predicted.tolist(), ground_truth_boxes=row["boxes"], **style)
 
 
 def draw_worst(evaluator: LocalizationEvaluator, threshold: float, dataset: Dataset, count: int = 24) -> Image.Image:

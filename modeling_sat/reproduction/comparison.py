@@ -100,7 +100,7 @@ def compare(options: ComparisonOptions, fields: Sequence[str], scripts: Path) ->
         return None
     prepare(unique(places))
     failed = Runner(scripts, options.jobs, evaluate_options).run(unique(places))
-    results = read_outcomes(places, failed)
+    results = best_first(read_outcomes(places, failed), study.metrics[0])
     settings = ", ".join([os.path.relpath(recipe.path), *(f"{name} {value}" for name, value in added.items())])
     setting = (
         f"Trained by {settings}; seeds {', '.join(map(str, options.seeds))}. {describe(results, study.metrics)} "
@@ -142,7 +142,7 @@ def images_to_measure_on(data: DataArguments, seed: int) -> Images:
 
 def study_of(images: Images, methods: Sequence[str]) -> Study:
     """The rows of the methods, and the metrics that the images allow; the first one says which wins."""
-    metrics = ("gt_known_loc", "top1_loc", "box_acc_70", "top1_cls") if images.boxes else ()
+    metrics = ("gt_known_loc", "top1_loc", "max_box_acc_v2", "top1_cls") if images.boxes else ()
     metrics += ("piou", "pxap") if images.masks else ()
     if "top1_cls" not in metrics:
         metrics += ("top1_cls",)
@@ -171,6 +171,12 @@ def what_is_measured(images: Images) -> str:
     elif not images.boxes:
         said.append("They have masks and no boxes, so the numbers are of pixels.")
     return " ".join(said)
+
+
+def best_first(results: StudyResults, metric: str) -> StudyResults:
+    """Rows by their mean; those without one last."""
+    means = {key: summary.mean if (summary := results.summary(key, metric)) else -1.0 for key in results.outcomes}
+    return StudyResults({key: results.outcomes[key] for key in sorted(means, key=means.get, reverse=True)})
 
 
 def which_wins(results: StudyResults, metric: str) -> str:

@@ -19,7 +19,7 @@ class Cost(NamedTuple):
 
 COSTS = {
     "parameters": Cost("parameters (million)", 1e-6),
-    "trained_parameters": Cost("of these trained (million)", 1e-6),
+    "trained_parameters": Cost("trained parameters (million)", 1e-6),
     "training_images": Cost("training images"),
     "seconds_per_step": Cost("training step (ms)", 1e3),
     "seconds_per_image": Cost("inference (ms per image)", 1e3),

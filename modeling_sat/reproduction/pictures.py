@@ -21,6 +21,7 @@ from .results import Outcome, StudyResults
 
 
 CELL_SIZE = 240
+THICK = {"line_scale": 2.0}
 
 
 class Panel(NamedTuple):
@@ -76,7 +77,7 @@ class Looked:
             said.append(f"IoU {self.overlaps[place]:.2f}")
         if record["top5"] is not None and record["top5"][0] != record["label"]:
             said.append(f"as {class_names[record['top5'][0]]}")
-        return Panel(draw_record(record, boxes, self.evaluator.view, row), ", ".join(said))
+        return Panel(draw_record(record, boxes, self.evaluator.view, row, **THICK), ", ".join(said))
 
 
 def look(results: StudyResults) -> dict[str, Looked]:
@@ -121,7 +122,7 @@ def draw_lines(looked: Mapping[str, Looked], dataset: Dataset, image_ids: Sequen
     lines = []
     for image_id in image_ids:
         row = dataset[indices[image_id]]
-        image = draw_localization(row["image"], None, ground_truth_boxes=row["boxes"])
+        image = draw_localization(row["image"], None, ground_truth_boxes=row["boxes"], **THICK)
         panels = [one.panel(image_id, row, names) for one in looked.values()]
         lines.append(Line(Panel(image, names[row["label"]]), panels))
     return lines

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..evaluation.analysis import ERROR_CAUSES
 from ..evaluation.figures import (
@@ -150,9 +151,9 @@ def accuracy_by_cost(metric: str, *costs: str) -> Draw:
                     axes.plot(
                         paid.mean, np.mean(values), marker, color=colour, markersize=9, alpha=0.75, label=str(row)
                     )
-            axes.set(xlabel=f"{COSTS[name].title}, logarithmic", xscale="log")
-            axes.xaxis.set_major_formatter("{x:,.3g}")
-            axes.margins(x=0.15, y=0.1)
+            axes.set(xlabel=f"{COSTS[name].title}, logarithmic")
+            axes.margins(y=0.1)
+            _logarithmic(axes, [paid.mean for row in results.rows if (paid := cost(results, row, name))])
             _constants(axes, results, metric, axes.axhline)
         panels[0].set_ylabel(f"{METRIC_TITLES[metric]} (%)")
         handles, labels = panels[-1].get_legend_handles_labels()
@@ -160,6 +161,16 @@ def accuracy_by_cost(metric: str, *costs: str) -> Draw:
         return figure
 
     return draw
+
+
+def _logarithmic(axes: Axes, values: list[float]) -> None:
+    """The x axis, twice as far at both ends as the values go, with ticks at 1, 2 and 5."""
+    axes.set_xscale("log")
+    if values:
+        axes.set_xlim(min(values) / 2, max(values) * 2)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def overlap_distribution(results: StudyResults) -> Figure:

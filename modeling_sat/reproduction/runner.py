@@ -1,6 +1,7 @@
 """Trains and evaluates runs, several at once, each as its own processes; what is done is not done again."""
 
 import json
+import math
 import os
 import queue
 import shlex
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..checkpoints.evaluated_data import DATA_OPTIONS
-from ..checkpoints.run_record import RUN_FILE, RunRecord
+from ..checkpoints.run_record import RUN_FILE, RunRecord, SessionRecord
 from ..evaluation.result import METRICS_FILE, EvaluationResult
 from ..inference.forward_time import seconds_per_image
 from ..output.files import read_json
@@ -97,22 +100,43 @@ def read_outcome(run: Run, measure: Measure | None = None) -> Outcome:
         threshold_source=result.threshold_source, protocol=result.protocol,
         cropped=None if result.view is None else result.view["crop"] is not None,
         ten_crop=result.ten_crop, steps=_steps(model), images=record.training_images,
-        costs=_costs(record, run.evaluation),
+        costs=costs_of(run, record),
     )  # fmt: skip
     return outcome if measure is None else replace(outcome, metrics={**metrics, **measure(outcome)})
 
 
-def _costs(record: RunRecord, evaluation: Path) -> dict[str, float]:
-    """What is known of `costs.COSTS`."""
+def costs_of(run: Run, record: RunRecord) -> dict[str, float]:
+    """What is known of `costs.COSTS`; of runs that did not record parameters and steps, what their files say.
+
+    Raises:
+        ValueError: a file cannot be read.
+    """
+    parameters, session = record.parameters, record.session or SessionRecord()
+    if parameters is None:
+        parameters = _count(run.folder / "model" / SAFE_WEIGHTS_NAME)
+    step = session.seconds_per_step
+    if step is None and session.seconds is not None and run.fields.get("eval_strategy") == "no":
+        step = session.seconds / max(1, (_steps(run.folder / "model") or 0) - session.from_step)
     costs = {
-        "parameters": record.parameters,
+        "parameters": parameters,
         "training_images": record.training_images,
-        "seconds_per_step": record.session and record.session.seconds_per_step,
-        "seconds_per_image": seconds_per_image(evaluation),
+        "seconds_per_step": step,
+        "seconds_per_image": seconds_per_image(run.evaluation),
     }
-    if None not in (record.parameters, record.frozen_rate):
-        costs["trained_parameters"] = round(record.parameters * (1 - record.frozen_rate))
+    if None not in (parameters, record.frozen_rate):
+        costs["trained_parameters"] = round(parameters * (1 - record.frozen_rate))
     return {name: value for name, value in costs.items() if value is not None}
+
+
+def _count(weights: Path) -> int | None:
+    """The numbers in a file of weights, by its head alone."""
+    if not weights.is_file():
+        return None
+    try:
+        with safe_open(weights, "pt") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise ConfigurationError(f"{weights} cannot be read ({error}); remove {weights.parent}.") from error
 
 
 def _steps(model: Path) -> int | None:

@@ -52,7 +52,9 @@ def test_a_sheet_has_a_line_for_each_image(results, photographs):
 
 
 def test_without_boxes_the_preview_gives_one(tmp_path, evaluated, photographs):
-    outcomes = [evaluated(tmp_path / name / "evaluation", found, boxes=False) for name, found in (("a", 1), ("b", 0.5))]
+    outcomes = [
+        evaluated(tmp_path / name / "evaluation", found, boxes=False) for name, found in (("a", 1), ("b", 0.5))
+    ]
     looked = {name: Looked.of(outcome) for name, outcome in zip("ab", outcomes)}
     assert looked["a"].overlaps is None and looked["a"].threshold == 0.5
     assert most_different(looked, 9) == ["image 3", "image 4", "image 5"]
