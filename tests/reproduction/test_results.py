@@ -12,6 +12,7 @@ from modeling_sat.reproduction.studies import STUDIES
 from modeling_sat.reproduction.tables import as_json, as_markdown, published_for
 
 
+COSTS = {"trained_parameters": 2e6, "training_images": 5994}
 CONSTANTS = {"whole_image": {"gt_known_loc": 0.2}, "center": {"gt_known_loc": 0.5}}
 
 
@@ -81,6 +82,15 @@ def test_other_claims():
     assert line.startswith("holds: SAT, DeiT-S above CAM, DeiT-S in GT-known Loc by 25.0 ± 5.0")
 
 
+def test_the_place_among_several_methods():
+    of = {"SAT": [0.8, 0.9], "CAM": [0.6, 0.6], "SCM": [0.9, 0.9], "BAS*": []}
+    first, *rest = AboveOthers("SAT", "gt_known_loc").judge(results({Key(row): of[row] for row in of}))
+    assert first == "measured: SAT has place 2 of 3 by its mean GT-known Loc, 85.0; above it: SCM 90.0."
+    # differences to SCM -10 and 0: mean -5, deviation 7.1, standard error 5
+    assert [line.split(":")[0] for line in rest] == ["holds", "within the spread", "not judged"]
+    assert len(AboveOthers("CAM", "gt_known_loc").judge(results({Key(row): of[row] for row in ("SAT", "CAM")}))) == 1
+
+
 def test_a_table_has_every_row_the_papers_numbers_and_the_constants():
     study = STUDIES["table2"]
     values = {Key(row.name): [0.70, 0.74] for row in study.rows}
@@ -131,13 +141,13 @@ def test_no_seed_is_left_out_of_the_json():
     assert content["claims"][0].startswith("holds: (d) + F above (a) L_cls in GT-known Loc by 20.0")
 
 
-@pytest.mark.parametrize("name", ["table1", "table2", "table3", "table4", "table6", "table8", "fig4", "fig8"])
+@pytest.mark.parametrize("name", [name for name in STUDIES if name not in ("fig3", "fig5", "fig6", "fig7")])
 def test_figures_are_drawn(name, tmp_path):
     study = STUDIES[name]
     metrics = dict.fromkeys(study.metrics, 0.7)
     outcomes = {
         Key(row.name, column.name): {
-            seed: Outcome({**metrics, study.metrics[0]: 0.6 + 0.05 * index + 0.02 * seed}, CONSTANTS)
+            seed: Outcome({**metrics, study.metrics[0]: 0.6 + 0.05 * index + 0.02 * seed}, CONSTANTS, costs=COSTS)
             for seed in range(3)
         }
         for row in study.rows
