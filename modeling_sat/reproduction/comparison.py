@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import markdown
@@ -189,7 +190,7 @@ def which_wins(results: StudyResults, metric: str) -> str:
     next_best = max(means, key=means.get, default=None)
     follows = "" if next_best is None else f"; {next_best} follows with {means[next_best]:.1f}"
     said = [f"{best} has the best {title}, {own:.1f} %{follows}."]
-    constants = {name: max(values[metric]) for name, values in results.constants().items() if metric in values}
+    constants = {name: fmean(values[metric]) for name, values in results.constants().items() if metric in values}
     strongest = max(constants, key=constants.get, default=None)
     if strongest is not None:
         than = (
