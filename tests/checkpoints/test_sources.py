@@ -404,7 +404,7 @@ class TestFilesThatFitNothing:
             convert_checkpoint(tmp_path / "odd.pth", "timm")
 
     def test_unknown_source(self, tmp_path):
-        with pytest.raises(CheckpointError, match="source is 'keras'; choose 'sat', 'ts_cam', .*'timm' or 'vit'"):
+        with pytest.raises(CheckpointError, match=r"source is 'keras'; choose 'sat', 'ts_cam', .*'timm' or 'vit'"):
             convert_checkpoint(tmp_path / "any", "keras")
 
     def test_output_that_is_a_file(self, timm_files, tmp_path):
