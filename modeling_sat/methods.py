@@ -14,8 +14,10 @@ from transformers import (
 
 from .models.image_processing_sat import SATImageProcessor, SATImageProcessorPil
 from .models.modeling_attention_map import AttentionMapForWeaklySupervisedLocalization
+from .models.modeling_bas import BASForWeaklySupervisedLocalization
 from .models.modeling_cam import CAMForWeaklySupervisedLocalization
 from .models.modeling_lctr import LCTRForWeaklySupervisedLocalization
+from .models.modeling_ornet import ORNetForWeaklySupervisedLocalization
 from .models.modeling_sat import SATForWeaklySupervisedLocalization
 from .models.modeling_scm import SCMForWeaklySupervisedLocalization
 from .models.modeling_ts_cam import TSCAMForWeaklySupervisedLocalization
@@ -53,6 +55,10 @@ METHODS = {
         AttentionMapForWeaklySupervisedLocalization,
         "Attention map",
         "the class token's attention map with SAT's losses (Table 5 of SAT, ICCV 2023)",
+    ),
+    "bas": Method(BASForWeaklySupervisedLocalization, "BAS", "background activation suppression (BAS, CVPR 2022)"),
+    "ornet": Method(
+        ORNetForWeaklySupervisedLocalization, "ORNet", "online refinement of an activation map (ORNet, ICCV 2021)"
     ),
 }
 """Name -> method. Training, evaluation, reproduction, publishing and the tests read this table."""

@@ -26,10 +26,14 @@ class Readings:
 
     Goes down to the attention functions as a keyword argument, so that nothing is kept on a module. Not a list, which
     accelerate would copy on its way.
+
+    Args:
+        grid: (h, w), patches.
     """
 
-    def __init__(self):
-        self.values: list[torch.Tensor] = []
+    def __init__(self, grid: tuple[int, int]):
+        self.grid = grid
+        self.values: list[Any] = []
 
 
 def read_attention(attention: nn.Module, reader: Reader | None) -> None:

@@ -26,12 +26,14 @@ class Family:
         prefix: tokens before the patches, besides `num_register_tokens` of its configuration.
         is_rotary: its position embedding takes the last tokens for the patches, so that none may stand after them.
         antialias: how its position embeddings are resized.
+        final_norm: what it calls the norm after its last block.
         model_arguments: for the class of its model.
     """
 
     prefix: int = 1
     is_rotary: bool = False
     antialias: bool = False
+    final_norm: str = "layernorm"
     model_arguments: tuple[str, ...] = ()
 
 
@@ -40,7 +42,7 @@ FAMILIES = {
     "deit": Family(prefix=2, model_arguments=("add_pooling_layer",)),
     "dinov2": Family(),
     "dinov2_with_registers": Family(antialias=True),
-    "dinov3_vit": Family(is_rotary=True),
+    "dinov3_vit": Family(is_rotary=True, final_norm="norm"),
 }
 """Model types of transformers on which every method can be built. Another needs the blocks that
 `blocks_of` looks for."""
@@ -168,7 +170,7 @@ class Tokens:
     last_hidden_state: torch.Tensor
     grid: tuple[int, int]
     first_patch: int
-    readings: list[torch.Tensor]
+    readings: list[Any]
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
 

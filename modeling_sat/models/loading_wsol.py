@@ -21,7 +21,8 @@ _READING = (
     "weights_only",
 )  # fmt: skip
 """What `from_pretrained` is told of files; all else is about the model that comes of them."""
-_HEAD = re.compile(r"^((patch_)?classifier|head)\.")
+_HEAD = re.compile(r"^((patch_)?classifier|class_generator|head)\.")
+"""Weights with a row for each class."""
 _AS_FIELDS = ("vit", "deit")
 """Families that become a ViT of the configuration's own fields; others become its `backbone_config`."""
 

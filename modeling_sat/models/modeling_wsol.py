@@ -189,9 +189,9 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
         for name in ("output_attentions", "output_hidden_states"):
             kwargs.setdefault(name, getattr(self.config, name))
         kwargs.pop("return_dict", None)
-        readings = Readings()
-        outputs = self.vit(pixel_values, readings=readings, **kwargs)
         grid = tuple(side // patch for side, patch in zip(size, pair(self.config.patch_size)))
+        readings = Readings(grid)
+        outputs = self.vit(pixel_values, readings=readings, **kwargs)
         return Tokens(
             outputs.last_hidden_state,
             grid,

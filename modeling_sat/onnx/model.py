@@ -38,7 +38,8 @@ class ONNXModel(nn.Module):
         self.config = config
         self.name_or_path = name_or_path
         classes = (method.model_class for method in METHODS.values() if type(config) is method.config_class)
-        self.maps_are_of_a_class = any(model_class.maps_are_of_a_class for model_class in classes)
+        of_the_method = any(model_class.maps_are_of_a_class for model_class in classes)
+        self.maps_are_of_a_class = getattr(config, "maps_are_of_a_class", of_the_method)
         self.eval()
 
     @classmethod
