@@ -21,7 +21,7 @@ _READING = (
     "weights_only",
 )  # fmt: skip
 """What `from_pretrained` is told of files; all else is about the model that comes of them."""
-_HEAD = re.compile(r"^((patch_)?classifier|class_generator|head)\.")
+_HEAD = re.compile(r"^((patch_|map_)?classifier|head)\.")
 """Weights with a row for each class."""
 _AS_FIELDS = ("vit", "deit")
 """Families that become a ViT of the configuration's own fields; others become its `backbone_config`."""

@@ -89,9 +89,9 @@ class BASForWeaklySupervisedLocalization(ForegroundMapModel):
         super().extend_backbone()
         size = self.config.hidden_size
         if self.masks_itself:
-            self.generator = nn.Conv2d(size, 1, 3, padding=1)
+            self.spatial_generator = nn.Conv2d(size, 1, 3, padding=1)
         else:
-            self.class_generator = nn.Conv2d(size, self.config.num_labels, 3, padding=1)
+            self.map_classifier = nn.Conv2d(size, self.config.num_labels, 3, padding=1)
 
     @property
     def masks_itself(self) -> bool:
@@ -108,8 +108,8 @@ class BASForWeaklySupervisedLocalization(ForegroundMapModel):
     def generate(self, patches: torch.Tensor) -> torch.Tensor:
         """Maps in float32: (batch, num_labels, h, w), or with SAT's losses (batch, h, w)."""
         if self.masks_itself:
-            return self.generator(patches).squeeze(1).float().sigmoid()
-        return self.class_generator(patches).float().sigmoid()
+            return self.spatial_generator(patches).squeeze(1).float().sigmoid()
+        return self.map_classifier(patches).float().sigmoid()
 
     @can_return_tuple
     def forward(

@@ -61,7 +61,7 @@ class ORNetConfig(WSOLConfig):
             raise ValueError(f"erasing_rate is {self.erasing_rate}; choose a probability in [0, 1].")
 
 
-class ClassGenerator(nn.Module):
+class MapClassifier(nn.Module):
     """Features of each class, and the map that they add up to.
 
     ORNet's are those of a U-Net with batch normalization and LeakyReLU, on a finer grid. Without that normalization the
@@ -97,10 +97,10 @@ class ORNetForWeaklySupervisedLocalization(ForegroundMapModel):
 
     def extend_backbone(self) -> None:
         super().extend_backbone()
-        self.class_generator = ClassGenerator(self.config)
+        self.map_classifier = MapClassifier(self.config)
 
     def generate(self, patches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.class_generator(patches)
+        return self.map_classifier(patches)
 
     @can_return_tuple
     def forward(
