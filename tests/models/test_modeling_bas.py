@@ -10,7 +10,7 @@ from modeling_sat.models.losses_wsol import area_loss, normalization_loss
 from modeling_sat.models.modeling_bas import suppressed
 
 
-class Test_bas_with_the_losses_of_sat(ModelMixin):  # noqa: N801
+class Test_bas_with_the_losses_of_sat(ModelMixin):
     method = "bas"
     config = {"losses": "sat"}
 
