@@ -188,7 +188,7 @@ class ModelMixin:
             weight = weight.detach()
             if name.startswith("diffusion."):
                 assert weight.item() == (0.5 if name.endswith("threshold") else 1), name
-            elif not name.startswith(("vit.", "classifier.")):
+            elif name.startswith(("patch_classifier.", "cue_routing.")):
                 # PyTorch's own: uniform in ±1/√(inputs), so that the standard deviation is the bound over √3.
                 bound = model.get_parameter(name.rpartition(".")[0] + ".weight")[0].numel() ** -0.5
                 assert weight.abs().max() <= bound, name
