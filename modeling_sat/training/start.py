@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..checkpoints import CheckpointError, check_code, check_finite
 from ..checkpoints.pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics
@@ -66,7 +66,14 @@ def _build_model(model_arguments: ModelArguments, class_names: list[str]) -> Pre
             f"{model_arguments.model} has {', '.join(wrong[:3])} of another shape than this configuration asks for; "
             "leave image_size, patch_size, hidden_size and the like to the checkpoint."
         )
-    lacking = sorted(name for name in loading["missing_keys"] if "classifier" not in name and "spatial_" not in name)
+    kind = PreTrainedConfig.get_config_dict(model_arguments.model)[0].get("model_type")
+    # A ViT lacks what the method adds to it; a checkpoint of the method lacks at most the classes that are wanted.
+    needed = "" if kind == method.config_class.model_type else f"{method.base_model_prefix}."
+    lacking = sorted(
+        name
+        for name in loading["missing_keys"]
+        if name.startswith(needed) and "classifier" not in name and "spatial_" not in name
+    )
     if lacking:
         raise ConfigurationError(
             f"{model_arguments.model} lacks {', '.join(lacking[:3])}{' …' if len(lacking) > 3 else ''}, which would stay "
