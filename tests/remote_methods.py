@@ -20,7 +20,7 @@ results = {}
 for folder in sys.argv[1:]:
     model = AutoModel.from_pretrained(folder, trust_remote_code=True)
     with torch.no_grad():
-        outputs = model(torch.load("images.pt"))
+        outputs = model(torch.load("images.pt")[model.config.image_size])
     localize = pipeline("weakly-supervised-object-localization", model=folder, trust_remote_code=True)
     found = localize(Image.new("RGB", (40, 60), "red"), quality="high")
     results[folder] = {

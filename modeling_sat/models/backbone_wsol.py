@@ -1,7 +1,7 @@
 """A vision transformer seen as prefix, patches, grid and blocks: a plain ViT, or any family of `FAMILIES`.
 
-The backbone is transformers' own model, unchanged. Drop path, position embeddings for any grid and what a method reads of the
-attention are hooked onto its modules, so that the names of its weights stay what they are on the Hub.
+The backbone is transformers' own model, unchanged, or our Conformer. Drop path, position embeddings for any grid and what a
+method reads of the attention are hooked onto its modules, so that the names of its weights stay what they are on the Hub.
 """
 
 import copy
@@ -17,6 +17,7 @@ from transformers import MODEL_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from .attention_wsol import read_attention
 from .configuration_wsol import WSOLConfig, pair
+from .modeling_conformer import VisionConformerModel
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Family:
         antialias: how its position embeddings are resized.
         final_norm: what it calls the norm after its last block.
         model_arguments: for the class of its model.
+        model_class: of its model, where that is ours. Not found by the configuration's class, of which a checkpoint's code
+            may be loaded twice.
     """
 
     prefix: int = 1
@@ -35,6 +38,7 @@ class Family:
     antialias: bool = False
     final_norm: str = "layernorm"
     model_arguments: tuple[str, ...] = ()
+    model_class: type[PreTrainedModel] | None = None
 
 
 FAMILIES = {
@@ -43,8 +47,9 @@ FAMILIES = {
     "dinov2": Family(),
     "dinov2_with_registers": Family(antialias=True),
     "dinov3_vit": Family(is_rotary=True, final_norm="norm"),
+    "vision_conformer": Family(model_class=VisionConformerModel),
 }
-"""Model types of transformers on which every method can be built. Another needs the blocks that
+"""Model types on which every method can be built. Another needs the blocks that
 `blocks_of` looks for."""
 
 
@@ -62,7 +67,7 @@ def family_of(config: PreTrainedConfig) -> Family:
 
 
 def build_backbone(config: WSOLConfig) -> PreTrainedModel:
-    """The backbone of a method: transformers' model of the family, with `config.drop_path_rate`.
+    """The backbone of a method: the model of the family, with `config.drop_path_rate`.
 
     Raises:
         ValueError: another family, or a model without blocks of attention and MLP.
@@ -71,7 +76,7 @@ def build_backbone(config: WSOLConfig) -> PreTrainedModel:
     family = family_of(own)
     if getattr(own, "drop_path_rate", 0):
         own.drop_path_rate = 0.0  # the method's own takes its place
-    model_class = MODEL_MAPPING[type(own)]
+    model_class = family.model_class or MODEL_MAPPING[type(own)]
     backbone = model_class._from_config(
         own, attn_implementation=config._attn_implementation, **dict.fromkeys(family.model_arguments, False)
     )
@@ -165,6 +170,8 @@ class Tokens:
         first_patch: where they start among the tokens.
         readings: what the method has read in each layer's attention.
         hidden_states, attentions: as in transformers, where they are asked for.
+        branch: (batch, channels), what a second branch (Conformer's convolutions) has made of the whole image; None of
+            a backbone without one.
     """
 
     last_hidden_state: torch.Tensor
@@ -173,6 +180,7 @@ class Tokens:
     readings: list[Any]
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+    branch: torch.Tensor | None = None
 
     @property
     def class_token(self) -> torch.Tensor:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, ViTConfig
 
+from .configuration_conformer import VisionConformerConfig
+
 
 _OF_THE_BACKBONE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "patch_size", "num_channels")
 _VIT_FIELDS = {field.name: field for field in dataclasses.fields(ViTConfig) if field.name in ViTConfig.__annotations__}
@@ -48,7 +50,7 @@ class WSOLConfig(ViTConfig):
             kwargs.pop("custom_pipelines", None)
             kwargs.pop("auto_map", None)
         if isinstance(self.backbone_config, dict):
-            self.backbone_config = AutoConfig.for_model(**self.backbone_config)
+            self.backbone_config = _config_of(**self.backbone_config)
         if self.backbone_config is not None:
             self._describe(self.backbone_config)
         elif self.image_size is None:
@@ -167,6 +169,12 @@ def check_choice(config: PreTrainedConfig, field: str, choices: tuple[str, ...])
     """
     if getattr(config, field) not in choices:
         raise ValueError(f"{field} is {getattr(config, field)!r}; choose one of {', '.join(map(repr, choices))}.")
+
+
+def _config_of(model_type: str, **fields) -> PreTrainedConfig:
+    # Not by AutoConfig, which may know a checkpoint's own copy of it.
+    own = model_type == VisionConformerConfig.model_type
+    return VisionConformerConfig(**fields) if own else AutoConfig.for_model(model_type, **fields)
 
 
 def pair(size: int | Iterable[int]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageClassification,
 
 from .backbone_wsol import FAMILIES, resize_positions
 from .class_names_sat import class_names, has_no_names, match_classes
+from .configuration_conformer import VisionConformerConfig
 from .configuration_wsol import pair
 
 
@@ -21,10 +22,12 @@ _READING = (
     "weights_only",
 )  # fmt: skip
 """What `from_pretrained` is told of files; all else is about the model that comes of them."""
-_HEAD = re.compile(r"^((patch_|map_)?classifier|head)\.")
+_HEAD = re.compile(r"^(((patch|map|branch)_)?classifier|head)\.")
 """Weights with a row for each class."""
 _AS_FIELDS = ("vit", "deit")
 """Families that become a ViT of the configuration's own fields; others become its `backbone_config`."""
+_WITH_BRANCH = (VisionConformerConfig.model_type,)
+"""Families with a second branch, whose classifier every method keeps."""
 
 
 class StartsFromViT(PreTrainedModel):
@@ -83,11 +86,12 @@ class StartsFromViT(PreTrainedModel):
         if is_backbone:
             code = {name: value for name, value in reading.items() if name in _CODE}
             source_config = AutoConfig.from_pretrained(start, **where, **code)
-            auto_class = AutoModelForImageClassification if kind in _AS_FIELDS else AutoModel
+            has_classifier = kind in _AS_FIELDS + _WITH_BRANCH
+            auto_class = AutoModelForImageClassification if has_classifier else AutoModel
             source, loading = auto_class.from_pretrained(
                 start, config=source_config, output_loading_info=True, **reading
             )
-            rename = _vit_name if kind in _AS_FIELDS else "vit.{}".format
+            rename = _vit_name if has_classifier else "vit.{}".format
         else:
             source, loading = super().from_pretrained(start, output_loading_info=True, **reading)
             source_config, rename = source.config, str
@@ -102,7 +106,7 @@ class StartsFromViT(PreTrainedModel):
             config, kwargs = _configure(cls.config_class, source_config, kwargs)
         if kind in _AS_FIELDS:
             _resize_positions(weights, source_config, config)
-        keeps_head = not is_backbone or getattr(config, "classifier", None) == "class_token"
+        keeps_head = not is_backbone or getattr(config, "classifier", None) == "class_token" or kind in _WITH_BRANCH
         if keeps_head and any(_HEAD.match(name) for name in weights):
             weights = _head_for(class_names(config.id2label), names, weights, config.initializer_range, str(start))
         asked = kwargs.pop("output_loading_info", False)

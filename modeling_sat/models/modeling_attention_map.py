@@ -49,6 +49,7 @@ class AttentionMapForWeaklySupervisedLocalization(WSOLPreTrainedModel):
     def __init__(self, config: AttentionMapConfig):
         super().__init__(config)
         self.patch_classifier = PatchClassifier(config)
+        self.add_branch_classifier()
         self.post_init()
 
     def extend_backbone(self) -> None:
@@ -91,7 +92,7 @@ class AttentionMapForWeaklySupervisedLocalization(WSOLPreTrainedModel):
         maps = [tokens.on_grid(foreground.to(pixel_values.device)) for foreground in tokens.readings]
         layer_maps = torch.stack(maps, dim=1)
         localization_map = layer_maps.mean(dim=1)
-        logits, losses = self.patch_classifier(tokens.patches), {}
+        logits, losses = self.with_branch(self.patch_classifier(tokens.patches), tokens), {}
         if labels is not None:
             losses = self.spatial_losses(logits, labels, localization_map, num_items_in_batch, batch_area)
         return WSOLOutput(

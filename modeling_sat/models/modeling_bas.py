@@ -83,11 +83,17 @@ class BASForWeaklySupervisedLocalization(ForegroundMapModel):
     def __init__(self, config: BASConfig):
         super().__init__(config)
         self.patch_classifier = PatchClassifier(config)
+        self.add_branch_classifier()
         self.post_init()
 
     def extend_backbone(self) -> None:
         super().extend_backbone()
         size = self.config.hidden_size
+        if not self.masks_itself and hasattr(self.vit.config, "branch_size"):
+            raise ValueError(
+                "BAS with its own losses runs the blocks after its generator by themselves, and those of a Conformer need "
+                "the convolutions beside them. Choose losses='sat' (BAS*), or another backbone."
+            )
         if self.masks_itself:
             self.spatial_generator = nn.Conv2d(size, 1, 3, padding=1)
         else:
@@ -138,7 +144,7 @@ class BASForWeaklySupervisedLocalization(ForegroundMapModel):
         entry, maps = tokens.readings
         maps, losses = maps.to(pixel_values.device), {}
         if self.masks_itself:
-            logits, localization_map = self.patch_classifier(tokens.patches), maps
+            logits, localization_map = self.with_branch(self.patch_classifier(tokens.patches), tokens), maps
             class_maps = self.patch_classifier.class_maps(tokens.patches) if output_class_maps else None
             if labels is not None:
                 losses = self.spatial_losses(logits, labels, localization_map, num_items_in_batch, batch_area)

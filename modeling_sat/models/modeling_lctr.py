@@ -137,6 +137,7 @@ class LCTRForWeaklySupervisedLocalization(WSOLPreTrainedModel):
         super().__init__(config)
         self.cue_routing = CueRouting(config)
         self.patch_classifier = ExpertClassifier(config)
+        self.add_branch_classifier()
         self.post_init()
 
     def extend_backbone(self) -> None:
@@ -170,7 +171,7 @@ class LCTRForWeaklySupervisedLocalization(WSOLPreTrainedModel):
         attention = torch.stack([reading.to(patches.device) for reading in tokens.readings]).mean(dim=0)
         seen, relational = tokens.on_grid(attention).unbind(-1)  # (batch, h, w) each
         routing = self.cue_routing(patches, seen)
-        logits = self.patch_classifier(patches, routing)
+        logits = self.with_branch(self.patch_classifier(patches, routing), tokens)
         head = patches.detach(), routing.detach()
         class_map = self.patch_classifier.map_of(*head, logits.argmax(dim=1)).detach().relu() * relational
         class_maps = None

@@ -93,6 +93,7 @@ class ORNetForWeaklySupervisedLocalization(ForegroundMapModel):
     def __init__(self, config: ORNetConfig):
         super().__init__(config)
         self.patch_classifier = PatchClassifier(config)
+        self.add_branch_classifier()
         self.post_init()
 
     def extend_backbone(self) -> None:
@@ -122,7 +123,7 @@ class ORNetForWeaklySupervisedLocalization(ForegroundMapModel):
         """
         tokens = self.encode(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
         features, foreground = (found.to(pixel_values.device) for found in tokens.readings[1])
-        logits, losses = self.patch_classifier(tokens.patches), {}
+        logits, losses = self.with_branch(self.patch_classifier(tokens.patches), tokens), {}
         if labels is not None:
             labels = labels.to(logits.device)
             masked, seen = self.judge(pixel_values, foreground, labels)
@@ -149,7 +150,7 @@ class ORNetForWeaklySupervisedLocalization(ForegroundMapModel):
             tokens = self.encode(
                 pixel_values * mask, interpolate_pos_encoding=True, output_attentions=False, output_hidden_states=False
             )
-            logits = self.patch_classifier(tokens.patches)
+            logits = self.with_branch(self.patch_classifier(tokens.patches), tokens)
             return nn.functional.cross_entropy(logits.float(), labels, reduction="none"), logits
 
         if self.config.evaluator == "trained":

@@ -150,7 +150,7 @@ class SATModel(SATPreTrainedModel):
     ```
     """
 
-    _keys_to_ignore_on_load_unexpected = (r"^(patch_)?classifier\.",)
+    _keys_to_ignore_on_load_unexpected = (r"^((patch|branch)_)?classifier\.",)
 
     def __init__(self, config: SATConfig):
         super().__init__(config)
@@ -208,6 +208,7 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
             self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         else:
             self.patch_classifier = PatchClassifier(config)
+        self.add_branch_classifier()
         self.post_init()
 
     @can_return_tuple
@@ -241,9 +242,9 @@ class SATForWeaklySupervisedLocalization(SATPreTrainedModel):
             if output_class_maps:
                 raise ValueError('output_class_maps needs the head of classifier="patch_tokens"; this model reads the '
                                  "class token, which has no position. Use localization_map.")  # fmt: skip
-            logits = self.classifier(tokens.class_token)
+            logits = self.with_branch(self.classifier(tokens.class_token), tokens)
         else:
-            logits = self.patch_classifier(tokens.patches)
+            logits = self.with_branch(self.patch_classifier(tokens.patches), tokens)
             if output_class_maps:
                 class_maps = self.patch_classifier.class_maps(tokens.patches)
 

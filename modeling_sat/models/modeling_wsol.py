@@ -199,6 +199,7 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
             readings.values,
             outputs.hidden_states,
             outputs.attentions,
+            getattr(outputs, "branch", None),
         )
 
     def spatial_losses(
@@ -235,6 +236,22 @@ class WSOLPreTrainedModel(StartsFromViT, PreTrainedModel):
             "area_loss": area,
             "normalization_loss": normalization,
         }
+
+    def add_branch_classifier(self) -> None:
+        """Gives a second branch of the backbone, where it has one, a classifier for `with_branch`.
+
+        Without these two a method classifies by the tokens alone.
+        """
+        size = getattr(self.vit.config, "branch_size", None)
+        if size is not None:
+            self.branch_classifier = nn.Linear(size, self.config.num_labels)
+
+    def with_branch(self, logits: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """The logits of the tokens plus those of the backbone's second branch, where it has one.
+
+        As TS-CAM and SCM do on Conformer (vasgaowei/TS-CAM, `lib/models/conformer.py:446-457`).
+        """
+        return logits if tokens.branch is None else logits + self.branch_classifier(tokens.branch)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -278,6 +295,7 @@ class ClassMapModel(WSOLPreTrainedModel):
     def __init__(self, config: WSOLConfig):
         super().__init__(config)
         self.patch_classifier = PatchClassifier(config)
+        self.add_branch_classifier()
         self.post_init()
 
     def classified_maps(self, semantic_maps: torch.Tensor, tokens: Tokens) -> torch.Tensor:
@@ -311,7 +329,7 @@ class ClassMapModel(WSOLPreTrainedModel):
         """
         tokens = self.encode(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
         semantic_maps = self.patch_classifier.class_maps(tokens.patches)  # (batch, num_labels, h, w)
-        logits = self.classified_maps(semantic_maps, tokens).mean(dim=(2, 3))
+        logits = self.with_branch(self.classified_maps(semantic_maps, tokens).mean(dim=(2, 3)), tokens)
         class_maps = self.maps_of_classes(semantic_maps.detach(), tokens)
         return WSOLOutput(
             **classification_losses(logits, labels, num_items_in_batch),

@@ -105,7 +105,11 @@ def test_its_own_class_loads_without_asking_for_trust_again(seen):
     assert seen["by its own class"] == "SATForWeaklySupervisedLocalization"
 
 
-OTHERS = [(method, backbone) for method in METHODS for backbone in ("vit", "dinov2_with_registers", "dinov3_vit")][1:]
+OTHERS = [
+    (method, backbone)
+    for method in METHODS
+    for backbone in ("vit", "dinov2_with_registers", "dinov3_vit", "vision_conformer")
+][1:]
 
 
 class TestOtherMethodsAndBackbones:
@@ -115,9 +119,11 @@ class TestOtherMethodsAndBackbones:
     def seen(self, tmp_path_factory):
         folder = tmp_path_factory.mktemp("others")
         for method, backbone in OTHERS:
-            model_of(method, backbone).save_pretrained(folder / f"{method}-{backbone}")
-            SATImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder / f"{method}-{backbone}")
-        torch.save(images(2), folder / "images.pt")
+            model = model_of(method, backbone)
+            model.save_pretrained(folder / f"{method}-{backbone}")
+            size = model.config.image_size
+            SATImageProcessor(size={"height": size, "width": size}).save_pretrained(folder / f"{method}-{backbone}")
+        torch.save({size: images(2, size, size) for size in (32, 64)}, folder / "images.pt")
         script = Path(__file__).parents[1] / "remote_methods.py"
         command = [sys.executable, "-I", str(script), *(path.name for path in folder.iterdir() if path.is_dir())]
         environment = {**os.environ, "HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
@@ -130,7 +136,8 @@ class TestOtherMethodsAndBackbones:
         found = seen[f"{method}-{backbone}"]
         assert found["class"] == METHODS[method].model_class.__name__ and not found["package"]
         with torch.no_grad():
-            expected = model_of(method, backbone)(images(2))
+            model = model_of(method, backbone)
+            expected = model(images(2, model.config.image_size, model.config.image_size))
         np.testing.assert_allclose(found["map"], expected.localization_map, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found["logits"], expected.logits, rtol=1e-4, atol=1e-5)
         assert {"label", "score", "box"} <= set(found["pipeline"][0])
