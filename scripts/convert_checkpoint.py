@@ -1,4 +1,4 @@
-"""Converts a checkpoint of the authors of SAT, TS-CAM or SCM, timm or transformers into a folder that `from_pretrained` loads.
+"""Converts a checkpoint of a method's or Conformer's authors, timm or transformers into a folder that `from_pretrained` loads.
 
 python scripts/convert_checkpoint.py --checkpoint deit_tiny.safetensors --source timm --output_dir outputs/deit-tiny
 """

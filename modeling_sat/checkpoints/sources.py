@@ -25,14 +25,19 @@ from transformers.core_model_loading import (
 
 from ..methods import METHODS, Method
 from ..models.class_names_sat import class_names, match_classes
+from ..models.configuration_conformer import VisionConformerConfig
 from ..models.configuration_wsol import pair
 from ..models.image_processing_sat import SATImageProcessor
 from ..models.loading_wsol import found_head
+from ..models.modeling_conformer import VisionConformerForImageClassification
 from ..sentences import first_line
 from .pixel_statistics import STATISTICS, StatisticsChoice, pixel_statistics, timm_pixel_statistics
 from .trust import CheckpointError, check_code, check_finite
 
 
+_QKV = WeightConverter(
+    r"\.attn\.qkv", [".attention.q_proj", ".attention.k_proj", ".attention.v_proj"], operations=[Chunk(dim=0)]
+)
 _TIMM = [
     WeightRenaming(r"^cls_token", "vit.embeddings.cls_token"),
     WeightRenaming(r"^pos_embed", "vit.embeddings.position_embeddings"),
@@ -41,9 +46,7 @@ _TIMM = [
     WeightRenaming(r"\.norm1\.", ".layernorm_before."),
     WeightRenaming(r"\.norm2\.", ".layernorm_after."),
     WeightRenaming(r"\.attn\.proj\.", ".attention.o_proj."),
-    WeightConverter(
-        r"\.attn\.qkv", [".attention.q_proj", ".attention.k_proj", ".attention.v_proj"], operations=[Chunk(dim=0)]
-    ),
+    _QKV,
     WeightRenaming(r"^norm\.", "vit.layernorm."),
 ]
 _SAT = [
@@ -65,6 +68,36 @@ _SCM = [
     WeightRenaming(r"\.fuse\._loss_rate", ".similarity_weight"),
     WeightRenaming(r"\.thred", ".threshold"),
 ]
+_CONFORMER = [
+    WeightRenaming(r"^cls_token", "vit.embeddings.cls_token"),
+    WeightRenaming(r"^trans_patch_conv\.", "vit.embeddings.patch_embeddings.projection."),
+    WeightRenaming(r"^conv1\.", "vit.stem.conv."),
+    WeightRenaming(r"^bn1\.", "vit.stem.norm."),
+    WeightRenaming(r"^trans_norm\.", "vit.layernorm."),
+    WeightRenaming(r"((?<=^trans_1)|(?<=\.trans_block))\.norm1\.", ".layernorm_before."),
+    WeightRenaming(r"((?<=^trans_1)|(?<=\.trans_block))\.norm2\.", ".layernorm_after."),
+    WeightRenaming(r"\.attn\.proj\.", ".attention.o_proj."),
+    WeightRenaming(r"^conv_1\.", "vit.first_convolution."),
+    WeightRenaming(r"^trans_1\.", "vit.layers.0."),
+    # They count blocks from 1, and the first has nothing beside it.
+    *(WeightRenaming(rf"^conv_trans_{i}\.trans_block\.", f"vit.layers.{i - 1}.") for i in range(2, 25)),
+    *(WeightRenaming(rf"^conv_trans_{i}\.", f"vit.units.{i - 2}.") for i in range(2, 25)),
+    WeightRenaming(r"\.cnn_block\.", ".convolution."),
+    WeightRenaming(r"\.fusion_block\.", ".fusion."),
+    WeightRenaming(r"\.squeeze_block\.", ".down."),
+    WeightRenaming(r"\.expand_block\.", ".up."),
+    WeightRenaming(r"\.conv_project\.", ".projection."),
+    WeightRenaming(r"\.(ln|bn)\.", ".norm."),
+    WeightRenaming(r"\.bn(?=\d\.)", ".norm"),
+    WeightRenaming(r"\.residual_bn\.", ".residual_norm."),
+    _QKV,
+    WeightRenaming(r"^conv_cls_head\.", "branch_classifier."),
+    WeightRenaming(r"^trans_cls_head\.", "head."),
+]
+_CONFORMER_NEEDS = (
+    "trans_patch_conv.weight", "trans_1.mlp.fc1.weight", "conv_1.conv3.weight", "conv_cls_head.weight",
+    "trans_cls_head.weight",
+)  # fmt: skip
 _VIT_NEEDS = ("pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight")
 
 
@@ -73,20 +106,33 @@ class Source:
     """A kind of file with weights under names that are not ours.
 
     Args:
-        method: of `METHODS`, whose model they become.
-        transforms: from its names to ours; its `head` becomes the classifier that the model has.
+        method: of `METHODS`, whose model they become; None: a Conformer with its classifiers, for any method to start from.
+        transforms: from its names to ours; `head` becomes the classifier that the model has.
         needs: names without which a file is not of this kind.
         is_whole: whether it holds every weight of the model, the head among them.
         threshold: the localization threshold in [0, 1] of its authors' evaluation, where a file brings none.
         classes: name of a weight with a row for each class.
     """
 
-    method: str
+    method: str | None
     transforms: list[WeightTransform]
     needs: tuple[str, ...] = _VIT_NEEDS
     is_whole: bool = True
     threshold: float | None = None
     classes: str = "head.weight"
+
+    @property
+    def title(self) -> str:
+        return "Conformer" if self.method is None else METHODS[self.method].title
+
+    def model(self, fields: dict[str, Any], **config: Any) -> PreTrainedModel:
+        """Of random weights; `fields` are of the backbone, `config` of the model's configuration."""
+        if self.method is None:
+            return VisionConformerForImageClassification(VisionConformerConfig(**fields, **config))
+        method = METHODS[self.method]
+        if self.transforms is _CONFORMER:
+            fields = {"backbone_config": VisionConformerConfig(**fields)}
+        return method.model_class(method.config_class(**fields, **config))
 
 
 SOURCES = {
@@ -100,6 +146,10 @@ SOURCES = {
     # its evaluation takes that which is best on the test images.
     "scm": Source("scm", _SCM, (*_VIT_NEEDS, "head.weight", "layers.0.fuse._loss_rate"), threshold=0.35),
     "timm": Source("sat", _SAT, is_whole=False),
+    # Of github.com/pengzhiliang/Conformer, conformer.py:306-458.
+    "conformer": Source(None, _CONFORMER, _CONFORMER_NEEDS, classes="trans_cls_head.weight"),
+    # Of github.com/vasgaowei/TS-CAM, lib/models/conformer.py; MODEL.CAM_THR of configs/CUB (0.12 in configs/ILSVRC).
+    "ts_cam_conformer": Source("ts_cam", _CONFORMER, _CONFORMER_NEEDS, threshold=0.1, classes="trans_cls_head.weight"),
 }
 
 
@@ -146,7 +196,8 @@ def convert_checkpoint(
     Args:
         checkpoint: a `.safetensors`, `.pth` or `.pth.tar` file (pickles are read with `weights_only=True`); a folder
             or Hub id for `vit`.
-        source: a key of `SOURCES`: a method (the files of its authors), `"timm"` (DeiT and ViT under timm's names) or
+        source: a key of `SOURCES`: a method (the files of its authors), `"timm"` (DeiT and ViT under timm's names),
+            `"conformer"` (which becomes a `VisionConformerForImageClassification`, for any method to start from) or
             `"vit"` (any ViT of transformers that SAT starts from).
         output_dir: folder to write, made if missing.
         num_labels: classes of the new head; default: as many as the checkpoint's own head.
@@ -163,18 +214,16 @@ def convert_checkpoint(
     """
     if source not in (*SOURCES, "vit"):
         raise CheckpointError(f"source is {source!r}; choose {', '.join(map(repr, SOURCES))} or 'vit'.")
-    method = METHODS[SOURCES[source].method if source in SOURCES else "sat"]
+    title = SOURCES[source].title if source in SOURCES else METHODS["sat"].title
     try:
         if source == "vit":
             check_code(checkpoint, trust_remote_code)
             config |= {"trust_remote_code": True} if trust_remote_code else {}
-            conversion = _convert_transformers(checkpoint, method, num_labels, pixel_statistics, config)
+            conversion = _convert_transformers(checkpoint, METHODS["sat"], num_labels, pixel_statistics, config)
         else:
-            conversion = _convert_file(Path(checkpoint), source, method, num_labels, pixel_statistics, config)
+            conversion = _convert_file(Path(checkpoint), source, num_labels, pixel_statistics, config)
     except StrictDataclassError as error:
-        raise CheckpointError(
-            f"{checkpoint} does not make a {method.title} model: {error.__cause__ or error}"
-        ) from error
+        raise CheckpointError(f"{checkpoint} does not make a {title} model: {error.__cause__ or error}") from error
     check_finite(conversion.model, checkpoint)
     if output_dir is not None:
         _save(conversion, Path(output_dir))
@@ -215,7 +264,7 @@ def _check_filled(checkpoint: str | Path, new: list[str]) -> None:
 
 
 def _convert_file(
-    file: Path, name: str, method: Method, num_labels: int | None, choice: StatisticsChoice | None, config: dict
+    file: Path, name: str, num_labels: int | None, choice: StatisticsChoice | None, config: dict
 ) -> Conversion:
     source = SOURCES[name]
     if source.is_whole and config.pop("classifier", "patch_tokens") != "patch_tokens":
@@ -236,7 +285,9 @@ def _convert_file(
     classes = len(theirs.get(source.classes, range(1000)))
     if num_labels is None:
         num_labels = len(config.get("id2label") or range(classes))
-    model = method.model_class(method.config_class(**{**_fields(theirs), "num_labels": num_labels, **config}))
+    fields = _conformer_fields(theirs) if source.transforms is _CONFORMER else _fields(theirs)
+    fields |= {name: config.pop(name) for name in fields.keys() & config.keys()}
+    model = source.model(fields, **{"num_labels": num_labels, **config})
     own = model.state_dict()
     head = "classifier" if "classifier.weight" in own else "patch_classifier"
     if not source.is_whole and head == "classifier" and "head.weight" in theirs and "id2label" in config:
@@ -250,19 +301,20 @@ def _convert_file(
         renamed = _renamed(key, weight, [*source.transforms, WeightRenaming(r"^head\.", f"{head}.")])
         if key in renamed and key.startswith("blocks."):
             raise CheckpointError(
-                f"{file} has {key}, which no layer of {method.title} has: it is another kind of ViT."
+                f"{file} has {key}, which no layer of {source.title} has: it is another kind of ViT."
             )
         if all(part in own and own[part].shape == value.shape for part, value in renamed.items()):
             placed[key] = renamed
-    if "head.weight" not in placed:
+    their_head = source.classes.rpartition(".")[0]
+    if f"{their_head}.weight" not in placed:
         # A bias fits any head of as many classes, but means nothing beside other weights.
-        placed.pop("head.bias", None)
+        placed.pop(f"{their_head}.bias", None)
     weights = {part: value for renamed in placed.values() for part, value in renamed.items()}
     new = sorted(own.keys() - weights.keys())
     if not source.is_whole:
         _check_filled(file, new)
-    elif new and not (num_labels != classes and all(part.startswith("patch_classifier") for part in new)):
-        raise CheckpointError(f"{file} is not a whole {method.title} checkpoint: it lacks {', '.join(new[:5])}.")
+    elif new and not (num_labels != classes and all("classifier" in part for part in new)):
+        raise CheckpointError(f"{file} is not a whole {source.title} checkpoint: it lacks {', '.join(new[:5])}.")
     model.load_state_dict(weights, strict=False)
     if source.is_whole:
         preprocessing = STATISTICS.get(choice, STATISTICS["imagenet"])
@@ -285,6 +337,23 @@ def _fields(theirs: dict[str, torch.Tensor]) -> dict[str, Any]:
         "patch_size": patch_size[0] if patch_size[0] == patch_size[1] else patch_size,
         "image_size": tuple(int((positions.shape[1] - 1) ** 0.5) * side for side in patch_size),
         "num_channels": patches.shape[1],
+    }
+
+
+def _conformer_fields(theirs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """The same of a Conformer, whose shapes do not tell `image_size`."""
+    hidden_size, stem = theirs["trans_patch_conv.weight"].shape[0], theirs["conv1.weight"]
+    return {
+        "hidden_size": hidden_size,
+        "num_hidden_layers": max(int(name.split(".")[0][11:]) for name in theirs if name.startswith("conv_trans_")),
+        "num_attention_heads": max(hidden_size // 64, 1),
+        "intermediate_size": len(theirs["trans_1.mlp.fc1.weight"]),
+        "qkv_bias": "trans_1.attn.qkv.bias" in theirs,
+        "patch_size": 4 * theirs["trans_patch_conv.weight"].shape[2],
+        "image_size": 224,
+        "num_channels": stem.shape[1],
+        "base_channels": len(stem),
+        "channel_ratio": len(theirs["conv_1.conv3.weight"]) // len(stem),
     }
 
 

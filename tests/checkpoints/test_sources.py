@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_mixin import TINY, assert_same, images, model_of, tiny_model
+from model_mixin import BACKBONES, TINY, assert_same, images, model_of, tiny_model
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import (
@@ -33,6 +33,7 @@ from transformers import (
 from modeling_sat import SATForWeaklySupervisedLocalization, SATImageProcessor
 from modeling_sat.checkpoints import CheckpointError, convert_checkpoint
 from modeling_sat.methods import METHODS
+from modeling_sat.models.modeling_conformer import VisionConformerForImageClassification
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "convert_checkpoint.py"
@@ -263,6 +264,121 @@ class TestLCTR:
             convert_checkpoint(tmp_path / "deit.safetensors", "lctr", **HEADS)
 
 
+def conformer_names(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of a Conformer of 6 blocks as pengzhiliang/Conformer, and TS-CAM after it, name them."""
+    once = {
+        "vit.embeddings.cls_token": "cls_token",
+        "vit.embeddings.patch_embeddings.projection": "trans_patch_conv",
+        "vit.stem.conv": "conv1",
+        "vit.stem.norm": "bn1",
+        "vit.layernorm": "trans_norm",
+        "vit.first_convolution": "conv_1",
+        "vit.layers.0": "trans_1",
+        "branch_classifier": "conv_cls_head",
+        "patch_classifier": "trans_cls_head",
+        "classifier": "trans_cls_head",
+    }
+    once |= {f"vit.layers.{index}": f"conv_trans_{index + 1}.trans_block" for index in range(1, 6)}
+    for index in range(5):
+        parts = {"convolution": "cnn_block", "fusion": "fusion_block", "down": "squeeze_block", "up": "expand_block"}
+        once |= {f"vit.units.{index}.{ours}": f"conv_trans_{index + 2}.{theirs}" for ours, theirs in parts.items()}
+    of_layers = {"layernorm_before": "norm1", "layernorm_after": "norm2", "attention.o_proj": "attn.proj"}
+    of_units = {f"norm{index}": f"bn{index}" for index in (1, 2, 3)} | {"residual_norm": "residual_bn"}
+    weights = {}
+    for name, weight in model.state_dict().items():
+        prefix = next(prefix for prefix in once if name == prefix or name.startswith(prefix + "."))
+        rest = name.removeprefix(prefix)
+        if "layers" in prefix:
+            for ours, theirs in of_layers.items():
+                rest = rest.replace(ours, theirs)
+        elif prefix.endswith((".down", ".up")):
+            rest = rest.replace("projection", "conv_project").replace("norm", "ln" if "down" in prefix else "bn")
+        elif "units" in prefix or "first" in prefix:
+            for ours, theirs in of_units.items():
+                rest = rest.replace(f".{ours}.", f".{theirs}.")
+        weights[once[prefix] + rest] = weight.clone()
+    for name in [name for name in weights if ".q_proj." in name]:
+        qkv = [weights.pop(name.replace("q_proj", f"{letter}_proj")) for letter in "qkv"]
+        weights[name.replace("attention.q_proj", "attn.qkv")] = torch.cat(qkv)
+    return weights
+
+
+class TestConformer:
+    @pytest.fixture(scope="class")
+    def model(self):
+        torch.manual_seed(0)
+        model = VisionConformerForImageClassification(BACKBONES["vision_conformer"])
+        for name, weight in model.state_dict().items():
+            if weight.is_floating_point():
+                weight.normal_(std=0.1).add_("norm" in name and not name.endswith(("bias", "mean")))
+        return model.eval()
+
+    @pytest.fixture
+    def file(self, model, tmp_path):
+        torch.save({"model": conformer_names(model)}, tmp_path / "conformer.pth")
+        return tmp_path / "conformer.pth"
+
+    def test_same_outputs(self, model, file, tmp_path):
+        conversion = convert_checkpoint(file, "conformer", tmp_path / "out", **HEADS)
+        assert (conversion.new, conversion.left_out, conversion.threshold) == ([], [], None)
+        loaded, report = type(model).from_pretrained(tmp_path / "out", output_loading_info=True)
+        assert not any(report.values())
+        kept = {"patch_size": 16, "base_channels": 8, "channel_ratio": 2, "num_hidden_layers": 6, "image_size": 224}
+        assert {name: getattr(loaded.config, name) for name in kept} == kept
+        with torch.no_grad():
+            assert_same(loaded(images(2, 64, 64)), model(images(2, 64, 64)), rtol=0, atol=0)
+
+    def test_every_method_starts_from_it(self, model, file, tmp_path):
+        convert_checkpoint(file, "conformer", tmp_path / "out", **HEADS)
+        for name, method in METHODS.items():
+            fields = {"losses": "sat"} if name == "bas" else {}
+            started = method.model_class.from_pretrained(tmp_path / "out", num_labels=7, **fields)
+            assert started.config.num_labels == 7 and started.config.image_size == 224
+            theirs = model.vit.state_dict()
+            ours = {name: weight for name, weight in started.vit.state_dict().items() if "spatial" not in name}
+            assert theirs.keys() == ours.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        processor = SATImageProcessor.from_pretrained(tmp_path / "out")
+        assert processor.view().size == (224, 224) and processor.image_mean[0] == 0.485
+
+    def test_another_number_of_classes_makes_new_heads(self, file):
+        conversion = convert_checkpoint(file, "conformer", num_labels=7, **HEADS)
+        assert conversion.new == ["branch_classifier.bias", "branch_classifier.weight", *CLASS_HEAD]
+        assert conversion.model.config.num_labels == 7
+
+    def test_ts_cam_on_it(self, tmp_path):
+        model = model_of("ts_cam", "vision_conformer", image_size=224)
+        torch.save(
+            {"state_dict": {f"module.{n}": w for n, w in conformer_names(model).items()}}, tmp_path / "best.pth"
+        )
+        conversion = convert_checkpoint(tmp_path / "best.pth", "ts_cam_conformer", tmp_path / "out", **HEADS)
+        assert (conversion.new, conversion.left_out, conversion.threshold) == ([], [], 0.1)
+        loaded = type(model).from_pretrained(tmp_path / "out")
+        with torch.no_grad():
+            expected = model(images(2, 64, 64), output_class_maps=True, interpolate_pos_encoding=True)
+            found = loaded(images(2, 64, 64), output_class_maps=True, interpolate_pos_encoding=True)
+        assert_same(found, expected, rtol=0, atol=0)
+
+    @pytest.mark.parametrize(
+        ("source", "missing", "message"),
+        [
+            ("ts_cam_conformer", None, "not a whole TS-CAM checkpoint: it lacks patch_classifier"),
+            (
+                "conformer",
+                "conv_trans_3.cnn_block.conv1.weight",
+                "not a whole Conformer checkpoint: it lacks vit.units.1",
+            ),
+            ("conformer", "conv_cls_head.weight", "has no conv_cls_head.weight, which a conformer checkpoint has"),
+            ("ts_cam", None, "has no pos_embed, .* another source"),
+        ],
+    )
+    def test_another_file_is_refused(self, model, source, missing, message, tmp_path):
+        weights = conformer_names(model)
+        weights.pop(missing, None)
+        save_file(weights, tmp_path / "part.safetensors")
+        with pytest.raises(CheckpointError, match=message):
+            convert_checkpoint(tmp_path / "part.safetensors", source, **HEADS)
+
+
 @pytest.fixture(scope="module")
 def timm_files(tmp_path_factory):
     """The same ViT as transformers, and under timm's names in each kind of file."""
@@ -404,7 +520,7 @@ class TestFilesThatFitNothing:
             convert_checkpoint(tmp_path / "odd.pth", "timm")
 
     def test_unknown_source(self, tmp_path):
-        with pytest.raises(CheckpointError, match=r"source is 'keras'; choose 'sat', 'ts_cam', .*'timm' or 'vit'"):
+        with pytest.raises(CheckpointError, match=r"source is 'keras'; choose 'sat', 'ts_cam', .* or 'vit'"):
             convert_checkpoint(tmp_path / "any", "keras")
 
     def test_output_that_is_a_file(self, timm_files, tmp_path):
