@@ -20,4 +20,6 @@ METRIC_TITLES = {
 }
 CONSTANT_TITLES = {**CONSTANT_NAMES, **CONSTANT_MAP_NAMES}
 MODEL_TITLES = {"deit-tiny": "DeiT-T", "deit-small": "DeiT-S", "deit-base": "DeiT-B", "conformer-small": "Conformer-S"}
+CONVERTED = ("conformer-small",)
+"""Models that the Hub does not have; a study of all models takes those that have been converted."""
 DATASET_TITLES = {"cub": "CUB-200", "imagenet": "ImageNet", "openimages30k": "OpenImages"}

@@ -16,7 +16,12 @@ class RunOptions:
 
     dataset: str = field(metadata={"help": "shapes, tiny_imagenet, cub, imagenet, folder, …"})
     data_dir: str | None = field(default=None, metadata={"help": "The dataset's folder."})
-    model: Literal[tuple(MODEL_TITLES)] | None = field(default=None, metadata={"help": "Default: the paper's."})
+    model: Literal[tuple(MODEL_TITLES)] | None = field(
+        default=None,
+        metadata={
+            "help": "Default: the paper's; conformer-small after its conversion, see scripts/configs/backbones."
+        },
+    )
     config: Path | None = field(
         default=None,
         metadata={

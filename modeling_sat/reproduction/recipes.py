@@ -18,7 +18,7 @@ from ..training.arguments import ARGUMENTS, ConfigurationError, read_config, unk
 from ..training.compositions import configurations
 from ..training.model_arguments import split_by_method
 from .identity import Identifier, differences, identity_key
-from .names import MODEL_TITLES
+from .names import CONVERTED, MODEL_TITLES
 from .studies import LAPTOP_DATASETS, Row
 
 
@@ -189,7 +189,7 @@ def find_recipes(
     if model is not None:
         chosen = [model]
     elif all_models:
-        chosen = list(paths)
+        chosen = [name for name in paths if name not in CONVERTED or Path(read_config(paths[name])["model"]).is_dir()]
     else:
         chosen = [name for name in ("deit-small", "deit-tiny", "deit-base") if name in paths][:1]
     return [read_recipe(paths[name], MODEL_TITLES[name], added) for name in chosen]

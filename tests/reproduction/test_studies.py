@@ -165,6 +165,15 @@ def test_laptop_recipes_are_the_default(dataset):
     assert recipe.path.name == "laptop.yaml"
 
 
+def test_conformer_is_among_all_models_once_it_is_converted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [recipe.label for recipe in find_recipes(CONFIGS, "cub", None, None, True, {})]
+    (recipe,) = find_recipes(CONFIGS, "cub", "conformer-small", None, False, {})
+    assert "Conformer-S" not in names and recipe.label == "Conformer-S"
+    Path(recipe.fields["model"]).mkdir(parents=True)
+    assert [recipe.label for recipe in find_recipes(CONFIGS, "cub", None, None, True, {})] == [*names, "Conformer-S"]
+
+
 def test_every_method_is_a_row_of_the_tables_that_compare_methods():
     study = STUDIES["table1"]
     options = ReproductionOptions("cub", seeds=[0], output_dir=Path("out"))
