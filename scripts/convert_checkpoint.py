@@ -1,6 +1,8 @@
 """Converts a checkpoint of a method's or Conformer's authors, timm or transformers into a folder that `from_pretrained` loads.
 
 python scripts/convert_checkpoint.py --checkpoint deit_tiny.safetensors --source timm --output_dir outputs/deit-tiny
+
+timm makes a SAT of a file under timm's names; timm_vit leaves it a ViT, from which every method starts.
 """
 
 import argparse

@@ -13,7 +13,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, ViTConfig, ViTForImageClassification
 from transformers.core_model_loading import (
     Chunk,
     Transpose,
@@ -106,7 +106,7 @@ class Source:
     """A kind of file with weights under names that are not ours.
 
     Args:
-        method: of `METHODS`, whose model they become; None: a Conformer with its classifiers, for any method to start from.
+        method: of `METHODS`, whose model they become; None: a backbone with its classifiers, for any method to start from.
         transforms: from its names to ours; `head` becomes the classifier that the model has.
         needs: names without which a file is not of this kind.
         is_whole: whether it holds every weight of the model, the head among them.
@@ -123,12 +123,16 @@ class Source:
 
     @property
     def title(self) -> str:
-        return "Conformer" if self.method is None else METHODS[self.method].title
+        if self.method is not None:
+            return METHODS[self.method].title
+        return "Conformer" if self.transforms is _CONFORMER else "ViT"
 
     def model(self, fields: dict[str, Any], **config: Any) -> PreTrainedModel:
         """Of random weights; `fields` are of the backbone, `config` of the model's configuration."""
-        if self.method is None:
+        if self.method is None and self.transforms is _CONFORMER:
             return VisionConformerForImageClassification(VisionConformerConfig(**fields, **config))
+        if self.method is None:
+            return ViTForImageClassification(ViTConfig(**fields, layer_norm_eps=1e-6, **config))
         method = METHODS[self.method]
         if self.transforms is _CONFORMER:
             fields = {"backbone_config": VisionConformerConfig(**fields)}
@@ -146,6 +150,7 @@ SOURCES = {
     # its evaluation takes that which is best on the test images.
     "scm": Source("scm", _SCM, (*_VIT_NEEDS, "head.weight", "layers.0.fuse._loss_rate"), threshold=0.35),
     "timm": Source("sat", _SAT, is_whole=False),
+    "timm_vit": Source(None, _TIMM, is_whole=False),
     # Of github.com/pengzhiliang/Conformer, conformer.py:306-458.
     "conformer": Source(None, _CONFORMER, _CONFORMER_NEEDS, classes="trans_cls_head.weight"),
     # Of github.com/vasgaowei/TS-CAM, lib/models/conformer.py; MODEL.CAM_THR of configs/CUB (0.12 in configs/ILSVRC).
@@ -197,8 +202,7 @@ def convert_checkpoint(
         checkpoint: a `.safetensors`, `.pth` or `.pth.tar` file (pickles are read with `weights_only=True`); a folder
             or Hub id for `vit`.
         source: a key of `SOURCES`: a method (the files of its authors), `"timm"` (DeiT and ViT under timm's names),
-            `"conformer"` (which becomes a `VisionConformerForImageClassification`, for any method to start from) or
-            `"vit"` (any ViT of transformers that SAT starts from).
+            `"timm_vit"` and `"conformer"` (which stay a ViT and a Conformer, for any method to start from) or `"vit"` (any ViT of transformers that SAT starts from).
         output_dir: folder to write, made if missing.
         num_labels: classes of the new head; default: as many as the checkpoint's own head.
         pixel_statistics: how pixels are scaled, where the checkpoint's files do not tell or tell wrongly; see there.

@@ -189,10 +189,17 @@ def find_recipes(
     if model is not None:
         chosen = [model]
     elif all_models:
-        chosen = [name for name in paths if name not in CONVERTED or Path(read_config(paths[name])["model"]).is_dir()]
+        chosen = [name for name in paths if _is_there(name, paths[name])]
     else:
         chosen = [name for name in ("deit-small", "deit-tiny", "deit-base") if name in paths][:1]
     return [read_recipe(paths[name], MODEL_TITLES[name], added) for name in chosen]
+
+
+def _is_there(model: str, path: Path) -> bool:
+    if model not in CONVERTED or (folder := Path(read_config(path)["model"])).is_dir():
+        return True
+    print(f"{MODEL_TITLES[model]} is left out: there is no {folder}; scripts/configs/backbones/{path.name} says how to make it.")
+    return False
 
 
 def parse_fields(arguments: Sequence[str]) -> dict[str, Any]:

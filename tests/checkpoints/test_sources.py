@@ -407,6 +407,18 @@ class TestTimm:
         with torch.no_grad():
             assert_same(conversion.model(images()), expected(images()), rtol=0, atol=0)
 
+    def test_it_may_stay_a_vit_for_every_method_to_start_from(self, timm_files, tmp_path):
+        conversion = convert_checkpoint(timm_files / "vit.safetensors", "timm_vit", tmp_path, **HEADS)
+        assert (conversion.new, conversion.left_out) == ([], [])
+        expected = ViTForImageClassification.from_pretrained(timm_files / "transformers")
+        with torch.no_grad():
+            loaded = ViTForImageClassification.from_pretrained(tmp_path)
+            torch.testing.assert_close(loaded(images()).logits, expected(images()).logits, rtol=0, atol=0)
+        for method in METHODS.values():
+            model = method.model_class.from_pretrained(tmp_path, num_labels=3)
+            weight = model.vit.layers[0].mlp.fc1.weight
+            torch.testing.assert_close(weight, expected.vit.layers[0].mlp.fc1.weight, rtol=0, atol=0)
+
     @pytest.mark.parametrize("num_labels", [None, 5, 7])
     def test_patch_tokens_take_nothing_of_the_head(self, timm_files, num_labels):
         # Not the bias either, though its shape fits where the number of classes is the same.
