@@ -198,7 +198,9 @@ def find_recipes(
 def _is_there(model: str, path: Path) -> bool:
     if model not in CONVERTED or (folder := Path(read_config(path)["model"])).is_dir():
         return True
-    print(f"{MODEL_TITLES[model]} is left out: there is no {folder}; scripts/configs/backbones/{path.name} says how to make it.")
+    print(
+        f"{MODEL_TITLES[model]} is left out: there is no {folder}; scripts/configs/backbones/{path.name} says how to make it."
+    )
     return False
 
 

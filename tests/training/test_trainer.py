@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification, ViTImageProcessor
@@ -7,7 +9,7 @@ from modeling_sat.data import load_wsol_dataset
 from modeling_sat.data.views import TrainingView
 from modeling_sat.models.backbone_wsol import DropPath
 from modeling_sat.training import SATTrainer, SATTrainingArguments, TrainingDiverged, parse_arguments
-from modeling_sat.training.run import collate
+from modeling_sat.training.run import collate, warn_of_slow_bf16
 from modeling_sat.training.start import build_model, build_processor
 
 
@@ -188,3 +190,16 @@ def test_evaluation_leaves_the_random_numbers_alone(trainer):
     state = torch.get_rng_state()
     trainer.evaluate()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("known", "warns"), [({"avx2": True, "avx512_bf16": False}, True), ({"amx_bf16": True}, False)]
+)
+def test_bf16_that_a_cpu_can_only_imitate_is_said(tmp_path, monkeypatch, known, warns):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    for bf16, said in ((True, warns), (False, False)):
+        arguments = SATTrainingArguments(output_dir=str(tmp_path), bf16=bf16, use_cpu=True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_of_slow_bf16(arguments)
+        assert any("Pass --bf16 false" in str(warning.message) for warning in caught) == said
