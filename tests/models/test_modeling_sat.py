@@ -135,7 +135,7 @@ def equations_4_to_6(attention: torch.nn.Module, tokens: torch.Tensor, scaling: 
 
 def attend(attention: torch.nn.Module, tokens: torch.Tensor, **kwargs) -> tuple:
     """Output, softmax weights, and what was read."""
-    readings = Readings()
+    readings = Readings(grid=(3, 2))
     return (*attention(tokens, readings=readings, **kwargs), readings.values)
 
 

@@ -20,7 +20,7 @@ def test_one_commit_holds_the_checkpoint_and_nothing_else(hub, shared_checkpoint
     assert address == f"{hub.endpoint}/{NAME}"
     assert hub.messages(NAME) == ["initial commit", "Publish a checkpoint"]
     files = hub.files(NAME)
-    code = {path.name for kind in ("sat", "wsol") for path in shared_checkpoint.glob(f"*_{kind}.py")}
+    code = {path.name for kind in ("sat", "wsol", "conformer") for path in shared_checkpoint.glob(f"*_{kind}.py")}
     assert "multiscale_sat.py" in code
     expected = {"config.json", "preprocessor_config.json", "model.safetensors", "README.md", "maps.jpg", *code}
     assert set(files) - {".gitattributes"} == expected

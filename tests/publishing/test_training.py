@@ -19,7 +19,7 @@ PUBLISHED = {
     ".gitattributes", "README.md", "class_names_sat.py", "config.json", "configuration_sat.py", "image_arrays_sat.py",
     "image_conversion_sat.py",
     "image_processing_sat.py", "loading_wsol.py", "localization_sat.py", "maps.jpg", "model.safetensors", "modeling_sat.py", "pipeline_sat.py",
-    "preprocessor_config.json", "multiscale_sat.py", "attention_wsol.py", "backbone_wsol.py", "configuration_wsol.py",
+    "preprocessor_config.json", "multiscale_sat.py", "attention_wsol.py", "backbone_wsol.py", "configuration_conformer.py", "modeling_conformer.py", "configuration_wsol.py",
     "losses_wsol.py", "modeling_wsol.py",
 }  # fmt: skip
 

@@ -136,7 +136,7 @@ def test_a_signal_ends_the_children(scripts, tmp_path):
             assert "starts" in parent.stdout.readline()
         time.sleep(0.5)
         parent.send_signal(signal.SIGTERM)
-        assert parent.wait(timeout=20) == 7
+        assert parent.wait(timeout=60) == 7
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(tmp_path / "runs") not in listed
 
