@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modeling_sat.reproduction.recipes import TRAINING_FIELDS
 from modeling_sat.training import parse_arguments
 from modeling_sat.training.arguments import read_config
 
@@ -92,6 +93,8 @@ def test_options_of_commands_exist(command, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / script), run_name="__main__")
     known = set(re.findall(r"--\w+", capsys.readouterr().out))
+    if script in ("scripts/reproduce.py", "scripts/compare.py"):  # any further field goes to every training
+        known |= {f"--{name}" for name in TRAINING_FIELDS}
     assert {option for option in options if option.startswith("--")} <= known
 
 
