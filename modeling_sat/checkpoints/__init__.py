@@ -1,4 +1,4 @@
-from .sources import Conversion, convert_checkpoint
+from .conversion import Conversion, convert_checkpoint
 from .trust import CheckpointError, check_code, check_finite
 
 

@@ -4,6 +4,11 @@ from ..evaluation.analysis import ERROR_CAUSES
 from ..evaluation.report import CONSTANT_MAP_NAMES, CONSTANT_NAMES, METRIC_NAMES
 
 
+def error_metric(cause: str) -> str:
+    """The name of the share of images that are wrong for a cause of `ERROR_CAUSES`."""
+    return f"error_{cause.replace(' ', '_')}"
+
+
 METRIC_TITLES = {
     **METRIC_NAMES,
     "box_acc_30": "δ = 0.3",
@@ -16,7 +21,7 @@ METRIC_TITLES = {
     "iou_small": "smallest third",
     "iou_large": "largest third",
     "frozen_rate": "frozen",
-    **{f"error_{cause}": f"wrong: {cause}" for cause in ERROR_CAUSES},
+    **{error_metric(cause): f"wrong: {cause}" for cause in ERROR_CAUSES},
 }
 CONSTANT_TITLES = {**CONSTANT_NAMES, **CONSTANT_MAP_NAMES}
 MODEL_TITLES = {"deit-tiny": "DeiT-T", "deit-small": "DeiT-S", "deit-base": "DeiT-B", "conformer-small": "Conformer-S"}

@@ -12,6 +12,7 @@ import numpy as np
 from ..evaluation import LocalizationEvaluator, load_records
 from ..evaluation.analysis import accuracy_by_threshold, count_causes, error_causes, sizes_and_overlaps
 from ..evaluation.report import RECORDS_FILE
+from .names import error_metric
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,9 @@ def threshold_interval(outcome: Outcome) -> dict[str, float]:
 
 
 def errors_by_cause(outcome: Outcome) -> dict[str, float]:
-    """Share of all images that fail at Top-1 Loc for each cause (Fig. 9), "error_…"."""
+    """Share of all images that fail at Top-1 Loc for each cause (Fig. 9)."""
     shares = count_causes(error_causes(outcome.records(), outcome.threshold))
-    return {f"error_{cause}": share for cause, share in shares.items()}
+    return {error_metric(cause): share for cause, share in shares.items()}
 
 
 def iou_by_size(outcome: Outcome) -> dict[str, float]:

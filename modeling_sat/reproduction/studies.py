@@ -1,5 +1,5 @@
 """Every table and figure of the paper that trains something, as rows of training fields. Methods are those of
-`modeling_sat.methods.METHODS`; a row of one that is not there is left out."""
+`modeling_sat.methods.METHODS`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +13,11 @@ from ..methods import METHODS
 from . import plots
 from .claims import Above, AboveConstants, AboveOthers, ChangesLittle, Claim, Measured, Reaches
 from .costs import OF_EVERY_TABLE
+from .names import error_metric
 from .results import Key, Measure, StudyResults, errors_by_cause, iou_by_size, threshold_interval
 
 
-ERRORS = tuple(f"error_{cause}" for cause in ERROR_CAUSES)
+ERRORS = tuple(map(error_metric, ERROR_CAUSES))
 BOX_NEEDS = frozenset(
     (
         *BOX_METRICS, *PREDICTED_CLASS_METRICS, "box_acc_mean", "median_iou_of_correct", "threshold_interval", *ERRORS
@@ -97,15 +98,9 @@ def _batch(size: int, laptop: bool | None = None) -> Row:
     return Row(f"batch {size}", {"per_device_train_batch_size": size, "gradient_accumulation_steps": 1}, laptop)
 
 
-def _of_methods(*rows: Row) -> tuple[Row, ...]:
-    return tuple(row for row in rows if row.fields["method"] in METHODS)
-
-
 BAS_BY_SAT = {"method": "bas", "losses": "sat"}
 """BAS*: BAS's generator, taught by SAT's losses (Table 7)."""
-METHOD_ROWS = _of_methods(
-    *(Row(method.title, {"method": name}) for name, method in METHODS.items()), Row("BAS*", BAS_BY_SAT)
-)
+METHOD_ROWS = (*(Row(method.title, {"method": name}) for name, method in METHODS.items()), Row("BAS*", BAS_BY_SAT))
 """Of tables 1, 3, 4, 6 and figures 1, 3, 5, 6, 7, 9."""
 _MOST_FROZEN = {"method": "sat", "freeze": "all_but_spatial_attention"}
 SHOTS = (
@@ -170,7 +165,7 @@ STUDIES: dict[str, Study] = {
     ),
     "table5": Study(
         title="A spatial token or the class token's attention map, by the same losses",
-        rows=_of_methods(Row("Attention map", {"method": "attention_map"}), Row("Spatial token (SAT)", {"method": "sat"})),
+        rows=(Row("Attention map", {"method": "attention_map"}), Row("Spatial token (SAT)", {"method": "sat"})),
         metrics=("top1_cls", "top5_cls", "top1_loc", "gt_known_loc"),
         claims=tuple(
             Above(Key("Spatial token (SAT)"), Key("Attention map"), metric, f"the paper: {points} on ImageNet")
@@ -192,7 +187,7 @@ STUDIES: dict[str, Study] = {
     ),
     "table7": Study(
         title="SAT and methods that predict a foreground map",
-        rows=_of_methods(
+        rows=(
             Row("(a) ORNet", {"method": "ornet"}),
             Row("(b) BAS", {"method": "bas"}),
             Row("(c) BAS*", BAS_BY_SAT),
@@ -308,7 +303,7 @@ STUDIES: dict[str, Study] = {
     ),
     "fig8": Study(
         title="Few-shot learning",
-        rows=_of_methods(Row("SAT", {"method": "sat"}), Row("TS-CAM", {"method": "ts_cam"})),
+        rows=(Row("SAT", {"method": "sat"}), Row("TS-CAM", {"method": "ts_cam"})),
         columns=SHOTS,
         metrics=("gt_known_loc",),
         claims=(

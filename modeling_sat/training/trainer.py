@@ -12,6 +12,7 @@ from ..data.views import PixelScaling, TrainingImages, TrainingStream
 from ..evaluation import LocalizationEvaluator
 from ..inference.evaluation_loop import evaluate_localization, evaluation_view, has_boxes, with_boxes
 from ..models.configuration_wsol import pair
+from ..models.foreground_wsol import FOREGROUND_LOSSES
 from ..models.losses_wsol import share_of_batch, sum_over_processes
 from ..publishing import prepare_repository, publish_checkpoint
 from .batches import TrainingBatches
@@ -21,7 +22,7 @@ from .resuming import ResumableTrainer
 from .trackers import tolerate_failures
 
 
-LOSSES = ("classification_loss", "area_loss", "normalization_loss")
+LOSSES = ("classification_loss", "area_loss", "normalization_loss", *FOREGROUND_LOSSES)
 
 
 class SATTrainer(ResumableTrainer):

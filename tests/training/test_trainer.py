@@ -192,11 +192,9 @@ def test_evaluation_leaves_the_random_numbers_alone(trainer):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(
-    ("known", "warns"), [({"avx2": True, "avx512_bf16": False}, True), ({"amx_bf16": True}, False)]
-)
+@pytest.mark.parametrize(("known", "warns"), [("AVX2", True), ("AVX512", False), ("DEFAULT", False)])
 def test_bf16_that_a_cpu_can_only_imitate_is_said(tmp_path, monkeypatch, known, warns):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: known)
     for bf16, said in ((True, warns), (False, False)):
         arguments = SATTrainingArguments(output_dir=str(tmp_path), bf16=bf16, use_cpu=True)
         with warnings.catch_warnings(record=True) as caught:
