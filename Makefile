@@ -11,8 +11,8 @@ export TOKENIZERS_PARALLELISM := false
 
 help:
 	@echo "make install      install the package and its test requirements into .venv"
-	@echo "make quickstart   train a small SAT on generated shapes, evaluate it, draw its boxes (7 minutes on two cores)"
-	@echo "make test         run the test suite (some 15 minutes on two cores)"
+	@echo "make quickstart   train a small SAT on generated shapes, evaluate it, draw its boxes (8 minutes on two cores)"
+	@echo "make test         run the test suite (16 minutes on two cores)"
 	@echo "make test-slow    run the tests that train for minutes, on real data too (SAT_REAL_DATA=FOLDER)"
 	@echo "make style        format the code"
 	@echo "make quality      check format and lint"

@@ -147,6 +147,11 @@ def _steps(model: Path) -> int | None:
         raise ConfigurationError(f"{state} cannot be read ({error}); remove {model.parent}.") from error
 
 
+def print_line(line: str) -> None:
+    """In one piece: `print` writes a line and its end apart, between which another thread's line can come."""
+    print(f"{line}\n", end="", flush=True)
+
+
 class Runner:
     """Trains and evaluates runs.
 
@@ -163,7 +168,7 @@ class Runner:
         self._children: set[subprocess.Popen] = set()
         self._lock, self._stopping = threading.Lock(), threading.Event()
 
-    def run(self, runs: Sequence[Run], say: Callable[[str], None] = print) -> dict[Path, str]:
+    def run(self, runs: Sequence[Run], say: Callable[[str], None] = print_line) -> dict[Path, str]:
         """Trains and evaluates what is left; a run that fails does not stop the others.
 
         Returns:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,9 +116,18 @@ def test_what_a_run_measured(scripts, tmp_path):
     assert outcome.constants["center"] == {"gt_known_loc": 0.4}
 
 
+def test_lines_of_runs_at_once_stay_whole(scripts, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(write=written.append, flush=lambda: None))
+    Runner(scripts, jobs=2).run(runs(tmp_path / "runs"))
+    pieces = [piece for piece in written if piece]
+    assert len(pieces) >= 4 and all(piece.endswith("\n") and piece.strip() for piece in pieces)
+
+
 STOP = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 sys.path.insert(0, sys.argv[1])
 from test_runner import runs
 from modeling_sat.reproduction.runner import Runner, Stopped
