@@ -1,6 +1,7 @@
 """What is trained: a recipe, what a row changes of it, and the run, a folder, that it is trained in."""
 
 import dataclasses
+import functools
 import glob
 import hashlib
 import json
@@ -8,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
@@ -16,7 +17,7 @@ from ..methods import METHODS
 from ..output.files import read_json, write_json, written_aside
 from ..training.arguments import ARGUMENTS, ConfigurationError, read_config, unknown_field, with_method
 from ..training.compositions import configurations
-from ..training.model_arguments import split_by_method
+from ..training.model_arguments import members, split_by_method
 from .identity import Identifier, differences, identity_key
 from .names import CONVERTED, MODEL_TITLES
 from .studies import LAPTOP_DATASETS, Row
@@ -224,8 +225,19 @@ def parse_fields(arguments: Sequence[str]) -> dict[str, Any]:
             raise ConfigurationError(unknown_field(name, "The command line"))
         if name in ("seed", "data_seed"):
             raise ConfigurationError(f"{name} is that of each run; give them by --seeds.")
-    read = {name: [yaml.safe_load(value) for value in values] for name, values in fields.items()}
+    read = {name: [_read_value(name, value) for value in values] for name, values in fields.items()}
     return {name: True if not values else values[0] if len(values) == 1 else values for name, values in read.items()}
+
+
+def _read_value(name: str, text: str) -> Any:
+    value = yaml.safe_load(text)
+    # YAML reads "no" as false, which is also a word: eval_strategy no.
+    return text if isinstance(value, bool) and bool not in members(_training_hints()[name]) else value
+
+
+@functools.cache
+def _training_hints() -> dict[str, Any]:
+    return {name: hint for arguments in ARGUMENTS for name, hint in get_type_hints(arguments).items()}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -135,6 +135,9 @@ def test_fields_of_the_command_line():
     fields = parse_fields(["--learning_rate", "1.0e-3", "--dataset_options", '{"num_train": 8}', "--bf16=true"])
     assert fields == {"learning_rate": 0.001, "dataset_options": {"num_train": 8}, "bf16": True}
     assert parse_fields(["--classes", "checks", "dots"]) == {"classes": ["checks", "dots"]}
+    # YAML alone reads "no" as false.
+    no = {"eval_strategy": "no", "bf16": False}
+    assert parse_fields(["--eval_strategy", "no", "--bf16", "no"]) == no
     with pytest.raises(ConfigurationError, match=r"'area_targt', which does not exist. Did you mean 'area_target'"):
         parse_fields(["--area_targt", "0.3"])
     with pytest.raises(ConfigurationError, match="seed is that of each run; give them by --seeds"):
